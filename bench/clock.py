@@ -1,0 +1,171 @@
+"""The one place that reads a clock or waits for one.
+
+All spans are int64 nanoseconds on CLOCK_MONOTONIC, which every process of this machine
+shares. A run counts from its own start (`RunClock`), so that its times stay small; the
+offset that joins the two is in the manifest.
+
+Waiting uses a timerfd where the platform has one: epoll rounds its timeout up to whole
+milliseconds (CPython's `selectors.EpollSelector.select`), which is too coarse both for
+pacing and for a shaper that must delay by 2.5 ms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import heapq
+import itertools
+import os
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+CLOCK_MONOTONIC = 1
+TFD_NONBLOCK = 0o4000
+TFD_CLOEXEC = 0o2000000
+TFD_TIMER_ABSTIME = 1
+
+
+class Clock(Protocol):
+    """Something that tells the time in nanoseconds."""
+
+    def __call__(self) -> int: ...
+
+
+monotonic_ns: Clock = time.monotonic_ns
+process_cpu_ns: Clock = time.process_time_ns
+
+
+def utc_now() -> datetime:
+    """Wall-clock time, for manifests and folder names only."""
+    return datetime.now(UTC)
+
+
+class RunClock:
+    """Nanoseconds since the run began."""
+
+    __slots__ = ("offset_ns",)
+
+    def __init__(self, offset_ns: int | None = None) -> None:
+        self.offset_ns = time.monotonic_ns() if offset_ns is None else offset_ns
+
+    def __call__(self) -> int:
+        return time.monotonic_ns() - self.offset_ns
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("tv_sec", ctypes.c_long), ("tv_nsec", ctypes.c_long))
+
+
+class _Itimerspec(ctypes.Structure):
+    _fields_ = (("it_interval", _Timespec), ("it_value", _Timespec))
+
+
+class _TimerFd:
+    """A Linux timerfd by ctypes; `os.timerfd_create` only exists from Python 3.13 on."""
+
+    kind = "timerfd"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._fd: int = self._libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        self._spec = _Itimerspec()
+        self._loop = loop
+        self._ring = ring
+        loop.add_reader(self._fd, self._expired)
+
+    def arm(self, at_ns: int) -> None:
+        at_ns = max(1, at_ns)  # an all-zero it_value would disarm the timer
+        self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = divmod(at_ns, 1_000_000_000)
+        if self._libc.timerfd_settime(self._fd, TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) < 0:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+    def _expired(self) -> None:
+        try:
+            os.read(self._fd, 8)
+        except BlockingIOError:
+            return  # re-armed for later between expiry and this call
+        self._ring()
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
+
+
+class _LoopTimer:
+    """The event loop's own timer, where there is no timerfd."""
+
+    kind = "loop"
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
+        self._loop, self._ring = loop, ring
+        self._handle: asyncio.TimerHandle | None = None
+
+    def arm(self, at_ns: int) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._handle = self._loop.call_later(max(0, at_ns - monotonic_ns()) / 1e9, self._ring)
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+
+class Alarm:
+    """Calls functions at given moments of CLOCK_MONOTONIC, from the running event loop.
+
+    Due functions are called in order of time, then of registration. Use as a context
+    manager, or close it: it holds a file descriptor.
+    """
+
+    def __init__(self, timer: type[_TimerFd] | type[_LoopTimer] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        if timer is not None:
+            self._timer: _TimerFd | _LoopTimer = timer(loop, self._ring)
+        else:
+            try:
+                self._timer = _TimerFd(loop, self._ring)
+            except (AttributeError, OSError, NotImplementedError):
+                self._timer = _LoopTimer(loop, self._ring)
+        self._heap: list[tuple[int, int, Callable[[], object]]] = []
+        self._order = itertools.count()
+
+    @property
+    def kind(self) -> str:
+        """`timerfd` or `loop`."""
+        return self._timer.kind
+
+    def call_at(self, at_ns: int, function: Callable[[], object]) -> None:
+        """Call `function()` once, at `at_ns` on CLOCK_MONOTONIC or as soon after as can be."""
+        heapq.heappush(self._heap, (at_ns, next(self._order), function))
+        if self._heap[0][0] == at_ns:
+            self._timer.arm(at_ns)
+
+    async def sleep_until(self, at_ns: int) -> None:
+        """Wait until `at_ns` on CLOCK_MONOTONIC; return at once if that has passed."""
+        if at_ns <= monotonic_ns():
+            return
+        future = asyncio.get_running_loop().create_future()
+        self.call_at(at_ns, lambda: None if future.done() else future.set_result(None))
+        await future
+
+    def _ring(self) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= monotonic_ns():
+            heapq.heappop(heap)[2]()
+        if heap:
+            self._timer.arm(heap[0][0])
+
+    def close(self) -> None:
+        """Forget everything that was to be called and give the descriptor back."""
+        self._heap.clear()
+        self._timer.close()
+
+    def __enter__(self) -> Alarm:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,635 @@
+"""The values that cross module borders. Frozen, standard library only.
+
+Read top to bottom this is the way data takes through the program:
+`Case -> Message -> Sample -> CaseRun -> Summary`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+# --------------------------------------------------------------------------- words
+
+
+class Transport(StrEnum):
+    """How a message travels."""
+
+    SMTP = "smtp"
+    API = "api"
+
+
+class Connection(StrEnum):
+    """Whether connections are kept for the next message."""
+
+    POOLED = "pooled"
+    UNPOOLED = "unpooled"
+
+
+class TlsMode(StrEnum):
+    """When TLS begins: after STARTTLS (then required), at once, or never."""
+
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+    NONE = "none"
+
+
+class TargetKind(StrEnum):
+    """What a scenario's `target` names."""
+
+    MOCK = "mock"
+    SMTP = "smtp"
+    HTTP = "http"
+    SANDBOX = "sandbox"
+    LIVE = "live"
+
+
+class Outcome(StrEnum):
+    """The one state every scheduled message ends in."""
+
+    ACCEPTED = "accepted"
+    REJECTED_TEMP = "rejected_temp"
+    REJECTED_PERM = "rejected_perm"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+    DROPPED = "dropped"
+
+
+SMTP_PHASES = (
+    "dns", "tcp", "tls", "banner", "ehlo", "starttls", "auth",
+    "mail", "rcpt", "data", "body", "reply", "envelope",
+)  # fmt: skip
+API_PHASES = ("dns", "tcp", "tls", "send", "server", "receive")
+PHASES = (*SMTP_PHASES, "send", "server", "receive")
+"""Every phase that tiles a service time, in the order a report shows them."""
+
+# ------------------------------------------------------------------------ scenario
+
+
+class Secret:
+    """A value that no repr, format, copy or dump ever shows; `reveal()` gives it."""
+
+    __slots__ = ("_value", "reference")
+
+    def __init__(self, value: str, reference: str = "") -> None:
+        self._value = value
+        self.reference = reference
+        """Where it came from, such as `${env:SMTP_PASSWORD}`: safe to show."""
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __format__(self, _spec: str) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return (Secret, ("***",))
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where messages go. `host` and `port` are empty for the mock until it has started."""
+
+    kind: TargetKind
+    url: str = ""
+    host: str = ""
+    port: int = 0
+    path: str = "/"
+    https: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a message."""
+
+    filename: str
+    content_type: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSpec:
+    """What to send. Either `eml` (the user's own message) or the other fields."""
+
+    size_bytes: int | None = None
+    """The whole MIME message before dot-stuffing; None: as long as its parts make it."""
+    sender: str = "sender@sendbench.example"
+    recipients: tuple[str, ...] = ("recipient@sendbench.example",)
+    rotate_recipients: bool = False
+    """True when the recipients came from a file: each message goes to the next one alone."""
+    subject: str = "sendbench"
+    text: str | None = None
+    html: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    eml: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the shaper puts in front of a loopback target. `rtt_ns` is split in halves."""
+
+    rtt_ns: int = 0
+    jitter_ns: int = 0
+    """Each one-way delay is drawn uniformly from rtt/2 +- jitter/2; bytes never overtake each other."""
+    bandwidth: float = 0.0
+    """Bytes per second each way; 0: no limit."""
+
+    @property
+    def shaped(self) -> bool:
+        return bool(self.rtt_ns or self.jitter_ns or self.bandwidth)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceTime:
+    """How long the mock takes to decide: `constant`, or drawn per message from a seeded distribution."""
+
+    kind: str = "constant"
+    """constant | lognormal | exponential | uniform"""
+    p50_ns: int = 0
+    """constant: the value; lognormal: the median; exponential: the mean; uniform: the low end."""
+    sigma: float = 0.0
+    """lognormal: the standard deviation of the logarithm."""
+    high_ns: int = 0
+    """uniform: the high end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How messages are released. Which fields count depends on the model; see `pacing`."""
+
+    model: str
+    """closed | constant | poisson | ramp | steps"""
+    messages: int | None
+    """Measured messages, without warm-up; None where only a closed model's duration bounds them."""
+    duration_ns: int | None = None
+    warmup: int = 0
+    """Messages sent first, in the same way, and kept out of every figure."""
+    concurrency: int | None = None
+    rates_per_s: tuple[float, ...] = ()
+    """constant, poisson: one; ramp: from and to; steps: one each."""
+    step_ns: int | None = None
+    max_in_flight: int | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.model != "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """`ca_file` adds a certificate authority to be trusted; else the system's are."""
+
+    mode: TlsMode = TlsMode.STARTTLS
+    verify: bool = True
+    resume: bool = False
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """SMTP: user and password. API: `password` is the key; `user` only where the provider has one."""
+
+    user: Secret | None
+    password: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpOptions:
+    """Whether the client may use an extension that saves round trips: `auto` or `off`."""
+
+    pipelining: str = "auto"
+    chunking: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One parsed line of `thresholds:`, for instance `p95(service) < 800ms where connection=pooled`."""
+
+    text: str
+    function: str
+    """p50 p90 p95 p99 p999 mean min max share rate"""
+    subject: str
+    """latency service wait lag phase.<name>, an outcome for share, empty for rate"""
+    operator: str
+    """< <= > >="""
+    limit: float
+    """ns for times, 0..1 for share, messages per second for rate"""
+    where: tuple[tuple[str, str], ...] = ()
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One point of a scenario's matrix: everything that is needed to run it."""
+
+    index: int
+    id: str
+    """`provider/transport/connection` plus every other varying key as `/key=value`, sorted"""
+    labels: Mapping[str, str]
+    """provider, transport, connection, client, load, and every varying key by its dotted name"""
+    target: Target
+    provider: str
+    transport: Transport
+    connection: Connection
+    client: str
+    message: MessageSpec
+    network: Network
+    service_time: ServiceTime
+    load: Load
+    tls: TlsSettings
+    auth: Auth | None
+    pool_size: int
+    smtp: SmtpOptions
+    timeout_ns: int
+    """The most one message may take, connection included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario after matrix and profile have been applied."""
+
+    name: str
+    description: str
+    tags: Mapping[str, str]
+    file: str
+    source: bytes
+    """The file as given."""
+    cases: tuple[Case, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+# ------------------------------------------------------------------------- sending
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message, ready to travel."""
+
+    seq: int
+    key: str
+    sender: str
+    recipients: tuple[str, ...]
+    payload: bytes
+    """SMTP: the MIME message with CRLF line ends, not dot-stuffed. API: the request body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A message as a provider's API wants to hear it: in pieces. Addresses are bare."""
+
+    sender: str
+    recipients: tuple[str, ...]
+    subject: str
+    text: str | None
+    html: str | None
+    headers: tuple[tuple[str, str], ...]
+    attachments: tuple[Attachment, ...]
+    key: str
+    mime: bytes
+    """The same message as MIME, for APIs that take that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a case really connects to once mock and shaper are up, and how it proves who it is."""
+
+    host: str
+    port: int
+    tls: TlsSettings
+    auth: Auth | None
+    server_name: str
+    """The name the certificate must carry."""
+    path: str = ""
+    """API: what stands before the provider's own path, without a trailing slash."""
+
+
+# ------------------------------------------------------------------------- results
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The record of one attempt; one row of the samples table. Times: ns on the run's clock."""
+
+    case: str
+    key: str
+    seq: int
+    attempt: int
+    worker: int
+    warmup: bool
+    cold: bool
+    due_ns: int | None
+    ready_ns: int | None
+    start_ns: int | None
+    end_ns: int | None
+    phases: Mapping[str, int]
+    """phase -> ns; they tile `end - start`"""
+    outcome: Outcome
+    round_trips: int | None = None
+    quit_ns: int | None = None
+    connection_id: int | None = None
+    connection_use: int | None = None
+    client: str = ""
+    http_version: str | None = None
+    tls_version: str | None = None
+    phase_at_end: str | None = None
+    code: int | None = None
+    enhanced_code: str | None = None
+    reply: bytes | None = None
+    """The first 512 bytes of the answer, as they came."""
+    error: str | None = None
+    """dns tcp timeout tls_missing tls_verify tls auth auth_missing protocol local throttle ... (`faults`)"""
+    errno: int | None = None
+    anomaly: str | None = None
+    notes: str | None = None
+    """JSON"""
+    replies: bytes | None = None
+    tcp_rtt_ns: int | None = None
+    retransmits: int | None = None
+    recipients: int = 1
+    recipients_accepted: int | None = None
+    bytes_sent: int | None = None
+    message_id: str | None = None
+    batch_id: str | None = None
+    batch_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRun:
+    """What the engine knows about a case as a whole once it has ended; kept in the manifest."""
+
+    id: str
+    labels: Mapping[str, str]
+    scheduled: int
+    """Measured messages that should have been started, without warm-up."""
+    warmup: int
+    started_ns: int
+    """When the first measured message became ready, on the run's clock."""
+    ended_ns: int
+    """When the last measured message ended."""
+    cpu_ns: int
+    """CPU time of the generator's process from `started_ns` to `ended_ns`."""
+    open: bool
+    pooled: bool
+    rtt_ns: int | None
+    """The configured round trip time of a shaped case."""
+    service_time_p50_ns: int | None
+    """The planted service time of a mock, else None."""
+    server: str = ""
+    """What answered: `mock`, or the target's address."""
+    error: str | None = None
+    """Why the case could not be run to its end, in one line."""
+    interrupted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One line of the mock's log: a message it took (times on CLOCK_MONOTONIC)."""
+
+    key: str
+    received_ns: int
+    taken_ns: int
+    answered_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WireConnection:
+    """One line of the shaper's log: a connection as seen from the client's side of it."""
+
+    connection: int
+    client_port: int
+    turn_arounds: int
+    bytes_up: int
+    bytes_down: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run folder says about itself; the file `manifest.json`."""
+
+    id: str
+    """The folder's name: `<UTC time>-<scenario>-<random>`."""
+    scenario: str
+    description: str
+    tags: Mapping[str, str]
+    state: str
+    """running | finalising | complete | aborted | invalid"""
+    reason: str | None
+    """Why it was aborted or is invalid, in one line."""
+    started_at: str
+    """ISO 8601, UTC."""
+    clock_offset_ns: int
+    """CLOCK_MONOTONIC when the run's clock stood at 0."""
+    seed: int
+    tool_version: str
+    facts: Mapping[str, str]
+    """machine, kernel, python, event_loop, timer, git_commit, client versions ..., in the order to show"""
+    thresholds: tuple[Threshold, ...]
+    cases: tuple[CaseRun, ...]
+    """Those that have ended, in the order in which they ran."""
+    rows: int | None = None
+    """Rows of samples.parquet, once it has been made."""
+    log_sha256: str | None = None
+    """SHA-256 of the raw log that samples.parquet was made from."""
+
+
+# ------------------------------------------------------------------------- summary
+
+
+@dataclass(frozen=True, slots=True)
+class Percentile:
+    """An order statistic and its equal-tailed 95 % interval."""
+
+    value_ms: float
+    ci95_ms: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """A time in milliseconds; a percentile is None where `count` cannot support it."""
+
+    count: int
+    mean_ms: float
+    min_ms: float
+    max_ms: float
+    p50: Percentile | None
+    p90: Percentile | None
+    p95: Percentile | None
+    p99: Percentile | None
+    p999: Percentile | None
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSummary:
+    """How long a phase took where it occurred."""
+
+    count: int
+    p50_ms: float
+    p95_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How the measured messages ended."""
+
+    scheduled: int
+    dropped: int
+    attempted: int
+    accepted: int
+    rejected: int
+    failed: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class Throughput:
+    """Messages per second; `offered` is None in closed models."""
+
+    offered_per_s: float | None
+    accepted_per_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTrips:
+    """`checked` connections were compared with the shaper's count; `mismatched` disagreed."""
+
+    p50: float | None
+    checked_connections: int = 0
+    mismatched_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cold:
+    """The messages of a pooled case that opened a connection."""
+
+    count: int
+    service: Distribution | None
+
+
+class ThresholdVerdict(StrEnum):
+    """What became of a threshold."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdResult:
+    """`value` in the unit of the limit (ms, share, messages/s)."""
+
+    text: str
+    value: float | None
+    verdict: ThresholdVerdict
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorCheck:
+    """What the load generator says about itself."""
+
+    lag_p50_ms: float | None
+    lag_p99_ms: float | None
+    cpu_us_per_message: float | None
+    cpu_share: float | None
+    """CPU of the generator over wall time of the case; 1.0 is a whole core."""
+    event_loop: str
+    valid: bool
+    reasons: tuple[str, ...] = ()
+    """Why it is not valid, and what to do; or a remark where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Referee:
+    """The client's record against the mock's log, by key."""
+
+    taken: int
+    false_accepted: int
+    """Keys the client counts as accepted and the mock never took."""
+    unaccounted: int
+    """Keys the mock took that the client neither counts as accepted nor as unknown."""
+    duplicates: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaseSummary:
+    """One case of a report."""
+
+    id: str
+    labels: Mapping[str, str]
+    counts: Counts
+    throughput: Throughput
+    latency: Distribution | None
+    service: Distribution | None
+    wait: Distribution | None
+    phases: Mapping[str, PhaseSummary]
+    round_trips: RoundTrips
+    cold: Cold | None
+    thresholds: tuple[ThresholdResult, ...]
+    generator: GeneratorCheck
+    rtt_ms: float | None
+    """The configured RTT of a shaped case, else the median of the tcp phase."""
+    open: bool
+    errors: Mapping[str, int] = field(default_factory=dict)
+    """class of error or code -> count, for everything that was not accepted"""
+    referee: Referee | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """Which run a summary is about."""
+
+    id: str
+    scenario: str
+    description: str
+    state: str
+    started_at: str
+    tool_version: str
+    seed: int
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """How it was measured: machine, kernel, Python, event loop, timer, client versions ..."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A whole run in figures."""
+
+    run: RunInfo
+    cases: tuple[CaseSummary, ...]
+
+
+class ClaimVerdict(StrEnum):
+    """What a run says about a claim in circulation."""
+
+    HOLDS = "holds"
+    DOES_NOT_HOLD = "does not hold"
+    NOT_TESTED = "not tested here"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence people repeat, and what this run measured of it."""
+
+    text: str
+    verdict: ClaimVerdict
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A run in words: the first sentence is the headline."""
+
+    sentences: tuple[str, ...]
+    claims: tuple[Claim, ...]
