@@ -1,0 +1,1 @@
+"""Protocols without sockets or clocks: bytes in, events and bytes out."""
