@@ -1,0 +1,79 @@
+"""What every test stands on: a clean environment, the event loop, and no silent skips in CI."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Generator, Iterator, Mapping
+
+import pytest
+
+from tests.loops import ASYNCIO
+
+PROVIDER_NAMES = re.compile(
+    r"(SENDGRID|MAILGUN|POSTMARK|RESEND|AWS|MAILJET|BREVO|SMTPCOM|MAILTRAP|SMTP)_[A-Z0-9_]+"
+)
+AMBIENT_NAMES = re.compile(
+    r"((https?|all|no|ftp)_proxy|ssl_cert_(file|dir)|sslkeylogfile|columns|lines|force_color|no_color"
+    r"|clicolor(_force)?|xdg_[a-z_]+|mplbackend|mplconfigdir|pythonwarnings|sendbench_(?!specs$)[a-z0-9_]+)",
+    re.IGNORECASE,
+)
+ALLOWED_SKIPS = re.compile(r"--benchmark-skip|SENDBENCH_SPECS|does not exist for this platform")
+"""What may be skipped in CI too: everything else is a hole in what CI claims to have checked."""
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Plain asyncio; a test that wants more asks for `tests.loops.BOTH_LOOPS`."""
+    return ASYNCIO
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clean_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No credentials, proxies or settings of the person who runs the tests, and a home of its own.
+
+    Once a session, not once a test: matplotlib would build its font cache again in every new home.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if PROVIDER_NAMES.fullmatch(name) or AMBIENT_NAMES.fullmatch(name):
+                patch.delenv(name)
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("NO_PROXY", "*")
+        yield
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of 127.0.0.1 that nothing listened on a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def forbid_skip(report: pytest.TestReport | pytest.CollectReport, environ: Mapping[str, str]) -> None:
+    """Turn a skip that CI must not have into a failure; leave every other report as it is."""
+    if environ.get("CI") != "true" or report.outcome != "skipped" or hasattr(report, "wasxfail"):
+        return
+    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    if ALLOWED_SKIPS.search(reason) is None:
+        report.outcome = "failed"
+        report.longrepr = f"must not be skipped in CI: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Hold skipped tests to `forbid_skip`."""
+    report = yield
+    forbid_skip(report, os.environ)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Hold modules that skip themselves to `forbid_skip`."""
+    report = yield
+    forbid_skip(report, os.environ)
+    return report
