@@ -145,8 +145,9 @@ class Alarm:
             self._timer.arm(at_ns)
 
     async def sleep_until(self, at_ns: int) -> None:
-        """Wait until `at_ns` on CLOCK_MONOTONIC; return at once if that has passed."""
+        """Wait until `at_ns` on CLOCK_MONOTONIC; if that has passed, only let other tasks run once."""
         if at_ns <= monotonic_ns():
+            await asyncio.sleep(0)
             return
         future = asyncio.get_running_loop().create_future()
         self.call_at(at_ns, lambda: None if future.done() else future.set_result(None))

@@ -1,0 +1,319 @@
+"""The load generator: releases messages when the pacer says, and records what became of them.
+
+Between a message's start and its end nothing of ours runs but the client: messages are
+composed before they are due, samples are handed to the recorder after the end.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import anyio
+
+from bench.clock import Alarm, RunClock, process_cpu_ns
+from bench.message import Composer
+from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
+from bench.pacing import Pacer, pacer_for
+from bench.transports import Answer, Pool, Session, SessionMaker, Span, attempt
+
+RESERVATION = 100
+"""Messages whose keys are put on record before the first of them is sent."""
+
+
+class Recorder(Protocol):
+    """Takes the record of a run; `store.RunWriter` is one."""
+
+    def reserve(self, first_seq: int, case: str) -> None:
+        """Put the next `RESERVATION` keys of a case on record, before any of them is used."""
+        ...
+
+    def append(self, sample: Sample) -> None:
+        """Take a finished sample; must not block."""
+        ...
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters that a display may look at while a case runs."""
+
+    scheduled: int | None = None
+    done: int = 0
+    accepted: int = 0
+
+
+class Stop:
+    """Asks a running case to end in order: nothing new is started, what is in flight may finish."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self.reason: str | None = None
+
+    def set(self, reason: str) -> None:
+        """Ask for the end; only the first reason counts."""
+        if self.reason is None:
+            self.reason = reason
+            self._event.set()
+
+    def __bool__(self) -> bool:
+        return self.reason is not None
+
+    async def wait(self) -> None:
+        """Wait until somebody asks."""
+        await self._event.wait()
+
+
+@dataclass(slots=True)
+class _Marks:
+    """When the measured part of a case began and ended, and the generator's CPU time there."""
+
+    started_ns: int | None = None
+    cpu_started_ns: int = 0
+    ended_ns: int = 0
+    cpu_ended_ns: int = 0
+
+    def begin(self, now_ns: int) -> None:
+        if self.started_ns is None:
+            self.started_ns, self.cpu_started_ns = now_ns, process_cpu_ns()
+
+
+@dataclass(frozen=True, slots=True)
+class _Slot:
+    """A message that has been taken up, and when."""
+
+    message: Message
+    worker: int
+    due_ns: int | None
+    ready_ns: int
+
+
+@dataclass(slots=True)
+class Engine:
+    """Runs one case. `run` may be called once."""
+
+    case: Case
+    composer: Composer
+    make_session: SessionMaker
+    recorder: Recorder
+    clock: RunClock
+    alarm: Alarm
+    stop: Stop
+    seed: int
+    grace_s: float = 30.0
+    """How long messages in flight may take after a stop, before they count as cut off."""
+    progress: Progress = field(default_factory=Progress)
+
+    _marks: _Marks = field(init=False, default_factory=_Marks)
+    _pacer: Pacer = field(init=False)
+    _pool: Pool = field(init=False)
+    _in_flight: anyio.Semaphore = field(init=False)
+    _schedule: anyio.CancelScope = field(init=False)
+    _seq: int = field(init=False, default=0)
+    """The next message to be taken up."""
+    _reserved: int = field(init=False, default=0)
+    _start_ns: int = field(init=False, default=0)
+    """When the schedule of an open model began."""
+
+    def __post_init__(self) -> None:
+        self._pacer = pacer_for(self.case.load, self.seed)
+        self._pool = Pool(
+            self.case.pool_size, self.make_session, keep=self.case.connection is Connection.POOLED
+        )
+        limit = self.case.load.max_in_flight or self.case.load.concurrency or self.case.pool_size
+        self._in_flight = anyio.Semaphore(limit, fast_acquire=True)
+        self._schedule = anyio.CancelScope()
+        self.progress.scheduled = self._pacer.count
+
+    async def run(self) -> CaseRun:
+        """Send every message of the case; returns when the last one has ended."""
+        gc.collect()
+        gc.freeze()  # a collection in the middle of a case need not look at what is older
+        try:
+            with anyio.CancelScope() as cut:
+                async with anyio.create_task_group() as watch:
+                    watch.start_soon(self._obey_stop, cut)
+                    await (self._open() if self.case.load.open else self._closed())
+                    watch.cancel_scope.cancel()
+        finally:
+            gc.unfreeze()
+        self._marks.cpu_ended_ns = process_cpu_ns()
+        self._drop_the_rest()
+        await self._pool.close()
+        return self._case_run()
+
+    async def _obey_stop(self, cut: anyio.CancelScope) -> None:
+        await self.stop.wait()
+        self._schedule.cancel()
+        await anyio.sleep(self.grace_s)
+        cut.cancel()
+
+    # ------------------------------------------------------------------ load models
+
+    async def _open(self) -> None:
+        """Every message is taken up when it is due, whatever became of those before it."""
+        self._start_ns = self.clock()
+        async with anyio.create_task_group() as tasks:
+            with self._schedule:
+                while self._seq < (self._pacer.count or 0):
+                    slot_due_ns = self._due_ns(self._seq)
+                    assert slot_due_ns is not None
+                    message = self._compose(self._seq)
+                    await self.alarm.sleep_until(slot_due_ns + self.clock.offset_ns)
+                    ready_ns = self.clock()
+                    if self._seq == self.case.load.warmup:
+                        self._marks.begin(ready_ns)
+                    self._seq += 1
+                    tasks.start_soon(self._one, _Slot(message, 0, slot_due_ns, ready_ns))
+
+    async def _closed(self) -> None:
+        """Each worker sends its next message when the one before has been answered."""
+        load = self.case.load
+        if load.warmup:
+            await self._workers(until=load.warmup, deadline_ns=None)
+        begun_ns = self.clock()
+        self._marks.begin(begun_ns)
+        deadline_ns = None if load.duration_ns is None else begun_ns + load.duration_ns
+        await self._workers(until=self._pacer.count, deadline_ns=deadline_ns)
+
+    async def _workers(self, *, until: int | None, deadline_ns: int | None) -> None:
+        async with anyio.create_task_group() as tasks:
+            for number in range(self.case.load.concurrency or 1):
+                tasks.start_soon(self._worker, number, until, deadline_ns)
+
+    async def _worker(self, number: int, until: int | None, deadline_ns: int | None) -> None:
+        while not self.stop and (until is None or self._seq < until):
+            if deadline_ns is not None and self.clock() >= deadline_ns:
+                return
+            message = self._compose(self._seq)
+            self._seq += 1
+            await self._one(_Slot(message, number, None, self.clock()))
+
+    def _due_ns(self, seq: int) -> int | None:
+        offset_ns = self._pacer.due_ns(seq)
+        return None if offset_ns is None else self._start_ns + offset_ns
+
+    def _compose(self, seq: int) -> Message:
+        if seq >= self._reserved:
+            self.recorder.reserve(seq, self.case.id)
+            self._reserved = seq + RESERVATION
+        return self.composer.compose(seq)
+
+    def _drop_the_rest(self) -> None:
+        """Record what was scheduled and, the case having been stopped, will never be started."""
+        if not self.stop or self._pacer.count is None:
+            return
+        for seq in range(self._seq, self._pacer.count):
+            self._drop(_Slot(self._compose(seq), 0, self._due_ns(seq), self.clock()))
+
+    # ------------------------------------------------------------------ one message
+
+    async def _one(self, slot: _Slot) -> None:
+        """Take a message from ready to its sample."""
+        started = False
+        try:
+            async with self._in_flight:
+                session = await self._pool.acquire()
+                if self.stop:  # it waited for its turn, and now the run is over
+                    await self._pool.release(session, clean=True, refused=False)
+                    return
+                started = True
+                await self._send(slot, session)
+        finally:
+            if not started:
+                self._drop(slot)
+
+    async def _send(self, slot: _Slot, session: Session) -> None:
+        span = Span(self.clock)
+        answer = Answer(Outcome.UNKNOWN, error="internal")
+        try:
+            answer = await attempt(session, slot.message, span, self.case.timeout_ns)
+        except anyio.get_cancelled_exc_class():
+            answer = Answer(span.cut_off, error="interrupted")
+            raise
+        finally:
+            self._marks.ended_ns = max(self._marks.ended_ns, span.end_ns or 0)
+            quit_ns = await self._give_back(session, answer)
+            self._record(answer, self._sample(slot, session, span, answer, quit_ns))
+
+    async def _give_back(self, session: Session, answer: Answer) -> int | None:
+        """Return a session to the pool; the time its QUIT took, if one was answered."""
+        begun_ns = self.clock()
+        refused = answer.outcome in (Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
+        clean = (answer.outcome is Outcome.ACCEPTED or refused) and answer.code != 421 and not answer.anomaly
+        with anyio.CancelScope(shield=True):
+            quitted = await self._pool.release(session, clean=clean, refused=refused)
+        return self.clock() - begun_ns if quitted else None
+
+    def _record(self, answer: Answer, sample: Sample) -> None:
+        self.progress.done += 1
+        self.progress.accepted += answer.outcome is Outcome.ACCEPTED
+        self.recorder.append(sample)
+
+    def _drop(self, slot: _Slot) -> None:
+        answer = Answer(Outcome.DROPPED)
+        self._record(answer, self._sample(slot, None, None, answer, quit_ns=None))
+
+    def _sample(
+        self, slot: _Slot, session: Session | None, span: Span | None, answer: Answer, quit_ns: int | None
+    ) -> Sample:
+        message = slot.message
+        notes = dict(answer.notes or {})
+        if span is not None and span.local_port is not None:
+            notes["local_port"] = span.local_port
+        return Sample(
+            case=self.case.id,
+            key=message.key,
+            seq=message.seq,
+            attempt=0 if span is None else 1,
+            worker=slot.worker,
+            warmup=message.seq < self.case.load.warmup,
+            cold=span is not None and span.local_port is not None,
+            due_ns=slot.due_ns,
+            ready_ns=slot.ready_ns,
+            start_ns=span.start_ns if span else None,
+            end_ns=span.end_ns if span else None,
+            phases=span.phases if span else {},
+            outcome=answer.outcome,
+            round_trips=span.round_trips if span else None,
+            quit_ns=quit_ns,
+            connection_id=session.connection_id if session else None,
+            connection_use=session.uses if session else None,
+            client=self.case.client,
+            http_version=session.http_version if session else None,
+            tls_version=session.tls_version if session else None,
+            phase_at_end=span.phase if span else None,
+            code=answer.code,
+            enhanced_code=answer.enhanced_code,
+            reply=answer.reply,
+            error=answer.error,
+            errno=answer.errno,
+            anomaly=answer.anomaly,
+            notes=json.dumps(notes) if notes else None,
+            recipients=len(message.recipients),
+            recipients_accepted=answer.recipients_accepted,
+            bytes_sent=span.bytes_sent if span else None,
+            message_id=answer.message_id,
+        )
+
+    def _case_run(self) -> CaseRun:
+        case, marks = self.case, self._marks
+        warmup = case.load.warmup
+        scheduled = (self._pacer.count - warmup) if self._pacer.count is not None else None
+        started_ns = marks.started_ns if marks.started_ns is not None else marks.ended_ns
+        return CaseRun(
+            id=case.id,
+            labels=case.labels,
+            scheduled=scheduled if scheduled is not None else self.progress.done - warmup,
+            warmup=warmup,
+            started_ns=started_ns,
+            ended_ns=marks.ended_ns,
+            cpu_ns=marks.cpu_ended_ns - marks.cpu_started_ns if marks.started_ns is not None else 0,
+            open=case.load.open,
+            pooled=case.connection is Connection.POOLED,
+            rtt_ns=case.network.rtt_ns if case.network.shaped else None,
+            service_time_p50_ns=case.service_time.p50_ns if case.target.kind == "mock" else None,
+            server=case.target.url or str(case.target.kind),
+            interrupted=bool(self.stop),
+        )

@@ -1,0 +1,66 @@
+"""How bytes travel: sessions over SMTP and HTTP, by whichever client, pooled or not."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import anyio
+
+from bench.errors import SetupError
+from bench.guard import Guard
+from bench.model import Case, Endpoint, Message, Parts, Transport
+from bench.providers import get_provider
+from bench.providers.base import Request
+from bench.transports.pool import Pool
+from bench.transports.session import Answer, AttemptFailed, Session, Span
+
+__all__ = ["Answer", "Pool", "Session", "Span", "attempt", "payload_for", "session_maker"]
+
+SessionMaker = Callable[[], Session]
+
+
+def payload_for(case: Case, parts: Parts) -> tuple[bytes, Request | None]:
+    """What travels for one message of this case, and for an API the request around it.
+
+    The bytes carry the placeholders of `parts`; a `Composer` fills them in.
+    """
+    if case.transport is Transport.SMTP:
+        return parts.mime, None
+    request = get_provider(case.provider).request(parts)
+    return request.body, request
+
+
+def session_maker(case: Case, endpoint: Endpoint, guard: Guard, request: Request | None) -> SessionMaker:
+    """What makes unconnected sessions for a case, numbered from 1 on."""
+    numbers = itertools.count(1)
+    match case.client:
+        case "aiosmtplib":
+            from bench.transports.aiosmtplib import AioSmtpSession
+
+            return lambda: AioSmtpSession(endpoint, guard, next(numbers))
+        case "httpx":
+            from bench.transports.httpx import HttpxSession
+
+            if request is None:
+                raise SetupError("httpx sends over an API; the case has transport smtp")
+            provider = get_provider(case.provider)
+            return lambda: HttpxSession(endpoint, guard, next(numbers), provider, request)
+    raise SetupError(f"there is no client called {case.client!r}")
+
+
+async def attempt(session: Session, message: Message, span: Span, timeout_ns: int) -> Answer:
+    """Send one message over a session; however it ends, there is an answer and the span has ended.
+
+    Only cancellation from outside passes through, with the span ended.
+    """
+    span.begin(session.first_phase)
+    try:
+        with anyio.fail_after(timeout_ns / 1e9):
+            return await session.exchange(message, span)
+    except AttemptFailed as failed:
+        return failed.answer
+    except TimeoutError:
+        return Answer(span.cut_off, error="timeout")
+    finally:
+        span.end()

@@ -1,0 +1,222 @@
+"""HTTP APIs by httpx, one client for each connection, timed by httpcore's trace events.
+
+httpcore gives no event at the first byte, so `server` ends when the response's headers
+have been read. A request counts as handed over as soon as httpcore starts to send it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+import anyio
+import httpcore
+import httpx
+
+from bench import __version__
+from bench.guard import Guard
+from bench.model import Endpoint, Message, Outcome, TlsMode
+from bench.providers.base import Provider, Request, Response
+from bench.transports.connect import (
+    client_context,
+    handshake_round_trips,
+    os_errno,
+    resolve,
+    tls_failure,
+)
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Span
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes of a response body that are read before the answer is given up as too long."""
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO lines carry whole URLs
+logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+
+class HttpxSession:
+    """One HTTP/1.1 connection, opened, kept and closed through an `httpx.AsyncClient` of its own."""
+
+    def __init__(
+        self, endpoint: Endpoint, guard: Guard, connection_id: int, provider: Provider, request: Request
+    ) -> None:
+        self.connection_id = connection_id
+        self.uses = 0
+        self.http_version: str | None = None
+        self.tls_version: str | None = None
+        self._endpoint = endpoint
+        self._guard = guard
+        self._provider = provider
+        self._request = request
+        self._client: httpx.AsyncClient | None = None
+        self._url = ""
+        self._broken = False
+        self._headers: dict[str, str] = {}
+
+    @property
+    def first_phase(self) -> str:
+        return "dns" if self._client is None else "send"
+
+    @property
+    def alive(self) -> bool:
+        return self._client is not None and not self._broken
+
+    async def exchange(self, message: Message, span: Span) -> Answer:
+        """See `Session.exchange`."""
+        self.uses += 1
+        try:
+            client = self._client or await self._open(span)
+            return await self._send(client, message, span)
+        except httpx.TransportError as error:
+            raise AttemptFailed(_answer_for(error, span)) from error
+
+    async def _open(self, span: Span) -> httpx.AsyncClient:
+        endpoint = self._endpoint
+        secure = endpoint.tls.mode is not TlsMode.NONE
+        address = await resolve(endpoint, span, self._guard)
+        span.enter("tcp")
+        host = f"[{address}]" if ":" in address else address
+        self._url = (
+            f"{'https' if secure else 'http'}://{host}:{endpoint.port}{endpoint.path}{self._request.path}"
+        )
+        self._headers = self._fixed_headers(secure)
+        self._client = httpx.AsyncClient(
+            verify=client_context(endpoint.tls) if secure else False,
+            timeout=None,  # one deadline around the whole exchange instead of one for each read
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
+            follow_redirects=False,
+            trust_env=False,
+        )
+        return self._client
+
+    def _fixed_headers(self, secure: bool) -> dict[str, str]:
+        endpoint = self._endpoint
+        default = 443 if secure else 80
+        name = f"[{endpoint.server_name}]" if ":" in endpoint.server_name else endpoint.server_name
+        return {
+            "Host": name if endpoint.port == default else f"{name}:{endpoint.port}",
+            "User-Agent": f"sendbench/{__version__}",
+            "Accept-Encoding": "identity",
+            **dict(self._request.headers),
+            **dict(self._provider.auth_headers(endpoint.auth)),
+        }
+
+    async def _send(self, client: httpx.AsyncClient, message: Message, span: Span) -> Answer:
+        request = client.build_request(
+            self._request.method,
+            self._url,
+            headers=self._headers,
+            content=message.payload,
+            extensions={"sni_hostname": self._endpoint.server_name, "trace": _Trace(self, span)},
+        )
+        response = await client.send(request, stream=True)
+        try:
+            body = await self._read(response)
+        finally:
+            await response.aclose()
+        span.round_trips += 1
+        span.end()  # what follows judges the answer; it is not the provider's time
+        return self._judge(response, body, message)
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        self.http_version = response.http_version.removeprefix("HTTP/")
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                self._broken = True
+                raise AttemptFailed(
+                    Answer(Outcome.UNKNOWN, response.status_code, error="protocol", anomaly="too_long")
+                )
+        return bytes(body)
+
+    def _judge(self, response: httpx.Response, body: bytes, message: Message) -> Answer:
+        headers = tuple((name.lower(), value) for name, value in response.headers.items())
+        if response.headers.get("connection", "").lower() == "close":
+            self._broken = True
+        judgement = self._provider.judge(Response(response.status_code, headers, body))
+        accepted = judgement.outcome is Outcome.ACCEPTED
+        return Answer(
+            judgement.outcome,
+            code=response.status_code,
+            reply=body[:REPLY_LIMIT],
+            error=judgement.error,
+            anomaly=judgement.anomaly,
+            message_id=judgement.message_id,
+            recipients_accepted=len(message.recipients) if accepted else 0,
+        )
+
+    async def recover(self) -> bool:
+        """See `Session.recover`: every HTTP answer leaves a kept connection clean."""
+        return self.alive
+
+    async def close(self) -> bool:
+        """See `Session.close`: HTTP has no leave-taking."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()
+        return False
+
+    async def abort(self) -> None:
+        """See `Session.abort`: the client goes with its connection, its pool may have lost a slot."""
+        with anyio.CancelScope(shield=True):
+            await self.close()
+
+
+class _Trace:
+    """Turns httpcore's trace events into phases and round trips."""
+
+    def __init__(self, session: HttpxSession, span: Span) -> None:
+        self._session, self._span = session, span
+
+    async def __call__(self, event: str, info: Mapping[str, object]) -> None:
+        span = self._span
+        match event.removeprefix("connection.").removeprefix("http11."):
+            case "connect_tcp.started":
+                span.enter("tcp")
+            case "connect_tcp.complete":
+                self._connected(info["return_value"])
+            case "start_tls.started":
+                span.enter("tls")
+            case "start_tls.complete":
+                self._secured(info["return_value"])
+            case "send_request_headers.started":
+                span.enter("send")
+                span.handed_over = True
+            case "send_request_body.complete":
+                span.enter("server")
+            case "receive_response_headers.complete":
+                span.enter("receive")
+
+    def _connected(self, stream: object) -> None:
+        assert isinstance(stream, httpcore.AsyncNetworkStream)
+        self._span.round_trips += 1
+        address = stream.get_extra_info("client_addr")
+        self._span.local_port = address[1] if address else None
+        self._span.enter("send")
+
+    def _secured(self, stream: object) -> None:
+        assert isinstance(stream, httpcore.AsyncNetworkStream)
+        ssl_object = stream.get_extra_info("ssl_object")
+        self._session.tls_version = ssl_object.version() if ssl_object is not None else None
+        self._span.round_trips += handshake_round_trips(self._session.tls_version)
+        self._span.enter("send")
+
+
+_ERRORS: tuple[tuple[type[httpx.TransportError], str], ...] = (
+    (httpx.TimeoutException, "timeout"),
+    (httpx.ConnectError, "connect"),
+    (httpx.NetworkError, "disconnected"),
+    (httpx.RemoteProtocolError, "protocol"),
+    (httpx.LocalProtocolError, "local"),
+    (httpx.TransportError, "local"),
+)
+"""The most specific class that matches wins."""
+
+
+def _answer_for(error: httpx.TransportError, span: Span) -> Answer:
+    tls = tls_failure(error)
+    if tls is not None:
+        kind, reason = tls
+        return Answer(span.cut_off, error=kind, errno=os_errno(error), notes={"reason": reason})
+    kind = next(name for cls, name in _ERRORS if isinstance(error, cls))
+    return Answer(span.cut_off, error=kind, errno=os_errno(error))
