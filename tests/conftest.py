@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 import socket
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator
 
 import pytest
 
 from tests.loops import ASYNCIO
+from tests.skips import forbid_skip
 
 PROVIDER_NAMES = re.compile(
     r"(SENDGRID|MAILGUN|POSTMARK|RESEND|AWS|MAILJET|BREVO|SMTPCOM|MAILTRAP|SMTP)_[A-Z0-9_]+"
@@ -19,8 +20,6 @@ AMBIENT_NAMES = re.compile(
     r"|clicolor(_force)?|xdg_[a-z_]+|mplbackend|mplconfigdir|pythonwarnings|sendbench_(?!specs$)[a-z0-9_]+)",
     re.IGNORECASE,
 )
-ALLOWED_SKIPS = re.compile(r"--benchmark-skip|SENDBENCH_SPECS|does not exist for this platform")
-"""What may be skipped in CI too: everything else is a hole in what CI claims to have checked."""
 
 
 @pytest.fixture(scope="session")
@@ -51,16 +50,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
-
-
-def forbid_skip(report: pytest.TestReport | pytest.CollectReport, environ: Mapping[str, str]) -> None:
-    """Turn a skip that CI must not have into a failure; leave every other report as it is."""
-    if environ.get("CI") != "true" or report.outcome != "skipped" or hasattr(report, "wasxfail"):
-        return
-    reason = str(report.longrepr[2]) if isinstance(report.longrepr, tuple) else str(report.longrepr)
-    if ALLOWED_SKIPS.search(reason) is None:
-        report.outcome = "failed"
-        report.longrepr = f"must not be skipped in CI: {reason}"
 
 
 @pytest.hookimpl(wrapper=True)
