@@ -1,0 +1,372 @@
+"""What every provider's file is made of: facts, requests, answers, and how they are judged.
+
+A provider is addressed from two sides. Towards the real service (or its mock) it builds a
+`Request` and judges the `Response`; on the mock's side it answers a request as the vendor
+does. Both sides read the same facts.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from types import MappingProxyType
+from typing import NoReturn, Protocol
+
+from bench.model import Auth, Outcome, Parts, Secret
+
+Headers = tuple[tuple[str, str], ...]
+
+TEXT_LIMIT = 300
+"""Characters of a provider's error text that are kept."""
+ID_LIMIT = 512
+"""A message id longer than this is none."""
+
+# --------------------------------------------------------------------------- facts
+
+
+class AuthScheme(StrEnum):
+    """How an HTTP API is told who calls."""
+
+    NONE = "none"
+    BEARER = "bearer"
+    BASIC = "basic"
+    HEADER = "header"
+    """The bare key in a header of the provider's own."""
+    SIGNED = "signed"
+    """Each request carries a signature made over it: `auth_headers` must be given the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentNames:
+    """The environment variables a user keeps the credentials in."""
+
+    password: str
+    """The key, token or password."""
+    user: str | None = None
+    settings: tuple[str, ...] = ()
+    """What else the provider must be told: a domain, a region ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpFacts:
+    """A provider's SMTP side as documented; None: not published."""
+
+    hosts: Mapping[str, str]
+    """region -> host; the first is the default"""
+    starttls_ports: tuple[int, ...]
+    tls_ports: tuple[int, ...]
+    """TLS from the first byte."""
+    user: str
+    """What the user name is, in words."""
+    environment: EnvironmentNames | None = None
+    max_message_bytes: int | None = None
+    max_recipients: int | None = None
+    max_connections: int | None = None
+    max_messages_per_connection: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiFacts:
+    """A provider's HTTP side as documented; None: not published."""
+
+    base_urls: Mapping[str, str]
+    """region -> URL without a trailing slash; the first is the default"""
+    auth: AuthScheme
+    environment: EnvironmentNames | None = None
+    max_request_bytes: int | None = None
+    max_recipients: int | None = None
+    max_batch: int | None = None
+    """Messages in one batch call."""
+    calls_per_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """Everything known about a provider, in one place."""
+
+    name: str
+    title: str
+    smtp: SmtpFacts
+    api: ApiFacts
+    sandbox: str | None = None
+    """The switch that makes a send harmless, in words; None: there is none."""
+    unconfirmed: tuple[str, ...] = ()
+    """Facts above or about it that no source of the vendor's states."""
+
+
+# ------------------------------------------------------------- requests and answers
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A call of a provider's API, without credentials."""
+
+    method: str
+    path: str
+    """Relative to the base URL; empty where the base URL itself is the address."""
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name (lower case on the mock's side), else None."""
+        return _first(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back. Header names are in lower case."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    def header(self, name: str) -> str | None:
+        """The first header of that (lower-case) name, else None."""
+        return _first(self.headers, name)
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of that (lower-case) header."""
+        return tuple(value for each, value in self.headers if each == name)
+
+
+def _first(headers: Headers, name: str) -> str | None:
+    return next((value for each, value in headers if each.lower() == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a response says about the message that was sent."""
+
+    outcome: Outcome
+    message_ids: tuple[str, ...] = ()
+    """The provider's ids: one for the call, or one for each recipient, in order."""
+    error: str | None = None
+    """The class of error; None only where accepted."""
+    code: str | None = None
+    """The provider's own error code, where it has one beside the HTTP status."""
+    anomaly: str | None = None
+    """body: not what the contract says; no_id: no message id; dup_id: several; status: not in the contract"""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """message and field of the provider's first error, retry_after and location as they came"""
+
+    @property
+    def message_id(self) -> str | None:
+        """The first id, if there is any."""
+        return self.message_ids[0] if self.message_ids else None
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What a provider's server does with a request."""
+
+    response: Response
+    keys: tuple[str, ...] = ()
+    """The key of each message that was taken, "" for one without; none when nothing was taken."""
+
+
+class Provider(Protocol):
+    """One provider, from both sides. Stateless."""
+
+    @property
+    def name(self) -> str:
+        """As written in scenarios."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """As written in reports."""
+        ...
+
+    @property
+    def facts(self) -> ProviderFacts:
+        """What is known about it."""
+        ...
+
+    def request(self, parts: Parts, *, sandbox: bool = False) -> Request:
+        """The call that sends `parts`; addresses and key appear in it as given, so that placeholders
+        survive. `sandbox` sets the provider's own switch. Raises UsageError for what it cannot carry."""
+        ...
+
+    def auth_headers(self, auth: Auth | None, request: Request | None = None) -> Headers:
+        """The headers that prove who calls. `request` matters only where the scheme is SIGNED."""
+        ...
+
+    def judge(self, response: Response, *, sandbox: bool = False) -> Judgement:
+        """What became of the message. Never raises, whatever the response holds."""
+        ...
+
+    def smtp_auth(self, auth: Auth) -> Auth:
+        """The same credentials as SMTP wants them: the provider's user convention."""
+        ...
+
+    def mock_credentials(self, rng: Random) -> Auth:
+        """Credentials of the vendor's form, made up."""
+        ...
+
+    def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
+        """The vendor's side: check the credentials `auth` and the request, and answer as it does.
+        The request's header names are in lower case, its path relative to the mock's base URL."""
+        ...
+
+
+# ------------------------------------------------------------------- credentials
+
+
+def bearer(auth: Auth) -> Headers:
+    """`Authorization: Bearer KEY`."""
+    return (("Authorization", f"Bearer {auth.password.reveal()}"),)
+
+
+def basic(auth: Auth) -> Headers:
+    """`Authorization: Basic` of user and password."""
+    user = auth.user.reveal() if auth.user else ""
+    pair = f"{user}:{auth.password.reveal()}".encode()
+    return (("Authorization", f"Basic {b64encode(pair).decode('ascii')}"),)
+
+
+def made_up(text: str) -> Secret:
+    """A secret that opens nothing but a mock."""
+    return Secret(text, "the mock's own")
+
+
+def url_safe(rng: Random, size: int) -> str:
+    """`size` random bytes in base64url without padding."""
+    return urlsafe_b64encode(rng.randbytes(size)).rstrip(b"=").decode("ascii")
+
+
+# ------------------------------------------------------------------------ reading
+
+
+class BodyError(ValueError):
+    """A body that is not the JSON it should be."""
+
+
+def parse_json(body: bytes) -> object:
+    """Strict JSON: UTF-8 without a byte order mark, no NaN, no duplicate names, no depth that overflows
+    the stack. Raises BodyError, and nothing else."""
+    try:
+        return json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise BodyError(str(error)) from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    shape = dict(pairs)
+    if len(shape) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return shape
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation)
+
+
+def is_id(text: object) -> bool:
+    """Whether this can be a provider's message id: printable ASCII without spaces, of sane length."""
+    return isinstance(text, str) and 0 < len(text) <= ID_LIMIT and _PRINTABLE.issuperset(text)
+
+
+# ----------------------------------------------------------------------- judging
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a status means for the message."""
+
+    outcome: Outcome
+    error: str
+
+
+_REFUSED = Rule(Outcome.REJECTED_PERM, "invalid")
+_AUTH = Rule(Outcome.REJECTED_PERM, "auth")
+_CONFIG = Rule(Outcome.REJECTED_PERM, "config")
+_REDIRECT = Rule(Outcome.REJECTED_PERM, "redirect")
+_OPEN = Rule(Outcome.UNKNOWN, "server")
+
+STATUS_RULES: Mapping[int, Rule] = MappingProxyType(
+    {
+        401: _AUTH,
+        403: _AUTH,
+        404: _CONFIG,
+        405: _CONFIG,
+        410: _CONFIG,
+        408: _OPEN,
+        409: Rule(Outcome.REJECTED_PERM, "conflict"),
+        413: Rule(Outcome.REJECTED_PERM, "size"),
+        429: Rule(Outcome.REJECTED_TEMP, "throttle"),
+        503: Rule(Outcome.REJECTED_TEMP, "unavailable"),
+    }
+)
+"""Statuses that mean more than their class does, unless a provider's contract says otherwise.
+
+408, 500, 502 and 504 leave it open: a gateway may have passed the message on before it gave up.
+"""
+
+
+def rule_for(status: int) -> Rule:
+    """What a status that is not the provider's success means."""
+    if status in STATUS_RULES:
+        return STATUS_RULES[status]
+    if 300 <= status < 400:
+        return _REDIRECT
+    if 400 <= status < 500:
+        return _REFUSED
+    return _OPEN if 500 <= status < 600 else Rule(Outcome.UNKNOWN, "protocol")
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """A provider's own words in an error body."""
+
+    text: str | None = None
+    field: str | None = None
+    code: str | None = None
+
+
+def refused(response: Response, complaint: Complaint) -> Judgement:
+    """The judgement on a response whose status is not the provider's success."""
+    rule = rule_for(response.status)
+    found = {
+        "message": complaint.text,
+        "field": complaint.field,
+        "retry_after": response.header("retry-after"),
+        "location": response.header("location") if rule is _REDIRECT else None,
+    }
+    notes = {name: value[:TEXT_LIMIT] for name, value in found.items() if value is not None}
+    anomaly = "status" if rule.error == "protocol" else None
+    return Judgement(rule.outcome, error=rule.error, code=complaint.code, anomaly=anomaly, notes=notes)
+
+
+def read_complaint(body: bytes, read: Callable[[object], Complaint]) -> Complaint:
+    """What `read` finds in a JSON error body; nothing where the body is something else."""
+    try:
+        return read(parse_json(body))
+    except BodyError:
+        return Complaint()
+
+
+def unclear(anomaly: str) -> Judgement:
+    """A success that is not the one the contract describes: nobody knows."""
+    return Judgement(Outcome.UNKNOWN, error="protocol", anomaly=anomaly)
+
+
+# ----------------------------------------------------------------------- serving
+
+
+def json_response(status: int, shape: object, headers: Headers = ()) -> Response:
+    """A JSON answer of the mock."""
+    body = json.dumps(shape, separators=(",", ":")).encode("ascii")  # a lone surrogate must not end it
+    return Response(status, (("content-type", "application/json"), *headers), body)
+
+
+def media_type(request: Request) -> str:
+    """The request's Content-Type in lower case without parameters; "" where there is none."""
+    return (request.header("content-type") or "").partition(";")[0].strip().lower()

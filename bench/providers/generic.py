@@ -1,0 +1,101 @@
+"""Any server of one's own: SMTP as it comes, and over HTTP the MIME message as the body.
+
+There is no contract to hold it to, so any 2xx answer counts as accepted.
+"""
+
+from __future__ import annotations
+
+import re
+from random import Random
+
+from bench.model import Auth, Outcome, Parts
+from bench.providers.base import (
+    ApiFacts,
+    AuthScheme,
+    Complaint,
+    Headers,
+    Judgement,
+    ProviderFacts,
+    Request,
+    Response,
+    Served,
+    SmtpFacts,
+    basic,
+    bearer,
+    is_id,
+    json_response,
+    made_up,
+    media_type,
+    refused,
+    url_safe,
+)
+
+_LIMIT = 50 * 2**20
+
+FACTS = ProviderFacts(
+    name="generic",
+    title="Generic",
+    smtp=SmtpFacts(hosts={}, starttls_ports=(), tls_ports=(), user="as given"),
+    api=ApiFacts(base_urls={}, auth=AuthScheme.BASIC, max_request_bytes=_LIMIT),
+)
+
+_KEY = re.compile(rb"^x-sendbench-id:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
+_ID_HEADERS = ("x-message-id", "message-id")
+
+
+class Generic:
+    """Takes anything."""
+
+    name = FACTS.name
+    title = FACTS.title
+    facts = FACTS
+
+    def request(self, parts: Parts, *, sandbox: bool = False) -> Request:
+        """See `Provider.request`: a server of one's own needs no sandbox."""
+        headers = (("Accept", "*/*"), ("Content-Type", "message/rfc822"))
+        return Request("POST", "", headers, parts.mime)
+
+    def auth_headers(self, auth: Auth | None, request: Request | None = None) -> Headers:
+        """See `Provider.auth_headers`: Basic with a user, Bearer without, nothing without credentials."""
+        if auth is None:
+            return ()
+        return bearer(auth) if auth.user is None else basic(auth)
+
+    def judge(self, response: Response, *, sandbox: bool = False) -> Judgement:
+        """See `Provider.judge`."""
+        if not 200 <= response.status < 300:
+            return refused(response, Complaint())
+        ids = (response.header(name) for name in _ID_HEADERS)
+        return Judgement(
+            Outcome.ACCEPTED, message_ids=tuple(each for each in ids if each and is_id(each))[:1]
+        )
+
+    def smtp_auth(self, auth: Auth) -> Auth:
+        """See `Provider.smtp_auth`: as given."""
+        return auth
+
+    def mock_credentials(self, rng: Random) -> Auth:
+        """See `Provider.mock_credentials`."""
+        return Auth(made_up(f"user-{url_safe(rng, 6)}"), made_up(url_safe(rng, 24)))
+
+    def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
+        """See `Provider.answer`."""
+        if request.method != "POST":
+            return _problem(405, "POST the message", (("allow", "POST"),))
+        if request.header("authorization") != self.auth_headers(auth)[0][1]:
+            return _problem(401, "wrong credentials", (("www-authenticate", "Basic"),))
+        if media_type(request) != "message/rfc822":
+            return _problem(415, "Content-Type must be message/rfc822")
+        if len(request.body) > _LIMIT:
+            return _problem(413, "message too large")
+        head, blank, _ = request.body.partition(b"\r\n\r\n")
+        if not blank:
+            return _problem(400, "not a MIME message: no empty line ends its header")
+        found = _KEY.search(head)
+        message_id = url_safe(rng, 16)
+        response = json_response(202, {"id": message_id}, (("x-message-id", message_id),))
+        return Served(response, (found[1].decode("ascii", "replace") if found else "",))
+
+
+def _problem(status: int, text: str, headers: Headers = ()) -> Served:
+    return Served(json_response(status, {"error": text}, headers))
