@@ -48,21 +48,31 @@ class Stop:
     """Asks a running case to end in order: nothing new is started, what is in flight may finish."""
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._asked = anyio.Event()
+        self._cut = anyio.Event()
         self.reason: str | None = None
 
-    def set(self, reason: str) -> None:
+    def ask(self, reason: str) -> None:
         """Ask for the end; only the first reason counts."""
         if self.reason is None:
             self.reason = reason
-            self._event.set()
+            self._asked.set()
+
+    def cut_off(self) -> None:
+        """Give up what is in flight, too."""
+        self._cut.set()
 
     def __bool__(self) -> bool:
         return self.reason is not None
 
-    async def wait(self) -> None:
+    async def asked(self) -> None:
         """Wait until somebody asks."""
-        await self._event.wait()
+        await self._asked.wait()
+
+    async def grace_is_over(self, grace_s: float) -> None:
+        """Wait for `cut_off`, but no longer than the grace period."""
+        with anyio.move_on_after(grace_s):
+            await self._cut.wait()
 
 
 @dataclass(slots=True)
@@ -144,9 +154,9 @@ class Engine:
         return self._case_run()
 
     async def _obey_stop(self, cut: anyio.CancelScope) -> None:
-        await self.stop.wait()
+        await self.stop.asked()
         self._schedule.cancel()
-        await anyio.sleep(self.grace_s)
+        await self.stop.grace_is_over(self.grace_s)
         cut.cancel()
 
     # ------------------------------------------------------------------ load models

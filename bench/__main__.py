@@ -1,0 +1,5 @@
+"""`python -m bench` is `sendbench`."""
+
+from bench.cli import main
+
+main()

@@ -1,0 +1,254 @@
+"""Running a scenario from Python: mock, shaper, engine and store wired together.
+
+`run_scenario` is what `sendbench run` does, without the printing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from bench import __version__
+from bench.clock import Alarm, RunClock, utc_now
+from bench.engine import Engine, Progress, Stop
+from bench.errors import BenchError, SetupError
+from bench.guard import Guard
+from bench.message import Composer, build_parts
+from bench.mock.process import mock_process
+from bench.mock.spec import MockSpec, Ready
+from bench.model import Case, CaseRun, Connection, Endpoint, Scenario, Target, TargetKind, Transport
+from bench.transports import payload_for, session_maker
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from bench.store import RunWriter
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long another thread (writer, display) may keep the interpreter from the event loop; default 5 ms."""
+
+
+@dataclass(slots=True)
+class RunOptions:
+    """How to run a scenario."""
+
+    results: Path = Path("results")
+    seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
+    guard: Guard = field(default_factory=Guard)
+    grace_s: float = 30.0
+    on_case: Callable[[Case, Progress], None] = lambda _case, _progress: None
+    """Called when a case begins; the counters change while it runs."""
+
+
+async def run_scenario(scenario: Scenario, options: RunOptions, stop: Stop) -> Path:
+    """Run every case of a scenario and return the run's folder.
+
+    Every target is checked before anything is opened. A case that cannot be carried out is
+    recorded with its error and the next one is run. Raises RefusedError, StorageError.
+    """
+    from bench.store import create_run
+
+    for case in scenario.cases:
+        options.guard.check_target(case.target)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    clock, started_at = RunClock(), utc_now()
+    with Alarm() as alarm:
+        writer = create_run(
+            options.results,
+            scenario,
+            seed=options.seed,
+            facts=gather_facts(scenario, alarm),
+            clock_offset_ns=clock.offset_ns,
+            started_at=started_at,
+        )
+        with writer:
+            runner = _Runner(options, stop, clock, alarm, writer, started_at)
+            for case in scenario.cases:
+                if stop:
+                    break
+                writer.end_case(await runner.run_case(case))
+            writer.finish("aborted" if stop else "complete", stop.reason)
+    return writer.folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    options: RunOptions
+    stop: Stop
+    clock: RunClock
+    alarm: Alarm
+    writer: RunWriter
+    started_at: datetime
+
+    async def run_case(self, case: Case) -> CaseRun:
+        """Run one case against its target; a mock that does not start becomes the case's error."""
+        seed = self.options.seed * 1009 + case.index
+        parts = build_parts(case.message, seed=seed, date=self.started_at)
+        payload, request = payload_for(case, parts)
+        try:
+            async with open_endpoint(case, self.writer.folder, seed) as endpoint:
+                engine = Engine(
+                    case=case,
+                    composer=Composer(case.message, payload, self.writer.id),
+                    make_session=session_maker(case, endpoint, self.options.guard, request),
+                    recorder=self.writer,
+                    clock=self.clock,
+                    alarm=self.alarm,
+                    stop=self.stop,
+                    seed=seed,
+                    grace_s=self.options.grace_s,
+                )
+                self.options.on_case(case, engine.progress)
+                return await engine.run()
+        except SetupError as error:
+            return _not_run(case, self.clock(), str(error))
+
+
+def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:
+    return CaseRun(
+        id=case.id,
+        labels=case.labels,
+        scheduled=case.load.messages or 0,
+        warmup=case.load.warmup,
+        started_ns=now_ns,
+        ended_ns=now_ns,
+        cpu_ns=0,
+        open=case.load.open,
+        pooled=case.connection is Connection.POOLED,
+        rtt_ns=None,
+        service_time_p50_ns=None,
+        server=case.target.url or str(case.target.kind),
+        error=error,
+    )
+
+
+# ------------------------------------------------------------------------- targets
+
+
+@asynccontextmanager
+async def open_endpoint(case: Case, folder: Path, seed: int) -> AsyncIterator[Endpoint]:
+    """Where a case connects to, with the mock and the shaper it needs running meanwhile.
+
+    Raises SetupError when one of them does not start.
+    """
+    logs = {
+        "log": str(folder / f"mock-{case.index:03d}.jsonl"),
+        "wire_log": str(folder / f"wire-{case.index:03d}.jsonl"),
+    }
+    target = case.target
+    if target.kind is TargetKind.MOCK:
+        spec = MockSpec(
+            kind=str(case.transport),
+            provider=case.provider,
+            tls=case.tls.mode,
+            resume=case.tls.resume,
+            service_time=case.service_time,
+            network=case.network,
+            seed=seed,
+            log=logs["log"],
+            wire_log=logs["wire_log"] if case.network.shaped else None,
+        )
+        async with mock_process(spec) as ready:
+            yield _mock_endpoint(case, ready)
+    elif case.network.shaped:
+        spec = MockSpec(
+            kind="relay",
+            upstream=(target.host, target.port),
+            network=case.network,
+            seed=seed,
+            wire_log=logs["wire_log"],
+        )
+        async with mock_process(spec) as ready:
+            assert ready.smtp is not None
+            yield replace(_direct_endpoint(case, target), host=ready.smtp[0], port=ready.smtp[1])
+    else:
+        yield _direct_endpoint(case, target)
+
+
+def _direct_endpoint(case: Case, target: Target) -> Endpoint:
+    return Endpoint(
+        host=target.host,
+        port=target.port,
+        tls=case.tls,
+        auth=case.auth,
+        server_name=target.host,
+        path=target.path if case.transport is Transport.API else "",
+    )
+
+
+def _mock_endpoint(case: Case, ready: Ready) -> Endpoint:
+    tls = replace(case.tls, ca_file=case.tls.ca_file or ready.ca_file)
+    if case.transport is Transport.SMTP:
+        assert ready.smtp is not None
+        host, port = ready.smtp
+        return Endpoint(host, port, tls, case.auth or ready.credentials.smtp, server_name=host)
+    url = urlsplit(ready.api[case.provider])
+    if url.hostname is None or url.port is None:
+        raise SetupError(f"the mock named an address without a port: {ready.api[case.provider]}")
+    auth = case.auth or ready.credentials.api.get(case.provider)
+    return Endpoint(url.hostname, url.port, tls, auth, server_name=url.hostname, path=url.path)
+
+
+# --------------------------------------------------------------------------- facts
+
+
+def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
+    """How a run is measured: machine, kernel, interpreter, event loop, timer, versions."""
+    loop = type(asyncio.get_running_loop())
+    facts = {
+        "machine": f"{_cpu_model()}, {os.cpu_count()} cores",
+        "kernel": f"{platform.system()} {platform.release()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "sendbench": __version__,
+        "git_commit": _git_commit(),
+        "event_loop": f"{loop.__module__.partition('.')[0]} {_version(loop.__module__.partition('.')[0])}".strip(),
+        "timer": alarm.kind,
+    }
+    clients = sorted({case.client for case in scenario.cases})
+    facts["clients"] = ", ".join(f"{name} {_version(name)}".strip() for name in clients)
+    return {name: value for name, value in facts.items() if value}
+
+
+def _version(distribution: str) -> str:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def _git_commit() -> str:
+    """The commit of the working folder the run was started in, with `+` when it has changes."""
+    try:
+        head = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return head.stdout.strip() if head.returncode == 0 else ""
+
+
+__all__ = ["BenchError", "RunOptions", "Stop", "gather_facts", "open_endpoint", "run_scenario"]

@@ -1,0 +1,470 @@
+"""The command line: parse, wire up, print, exit code.
+
+Answers go to stdout, progress and errors to stderr. Everything that costs time to import is
+imported by the command that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+import click
+
+from bench import __version__
+from bench.errors import BenchError, ExitCode, StorageError, UsageError
+from bench.units import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.analysis import Frame
+    from bench.api import RunOptions, Stop
+    from bench.mock.spec import MockSpec
+    from bench.model import Answer, Scenario, Secret, Summary
+    from bench.redact import Redactor
+    from bench.store import StoredRun
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with a documented code."""
+    try:
+        code = commands.main(standalone_mode=False, prog_name="sendbench")
+        sys.exit(code if isinstance(code, int) else ExitCode.PASS)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(ExitCode.SIGINT)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(ExitCode.USAGE)
+    except BaseExceptionGroup as group:
+        _fail(_ours(group))
+    except BenchError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        sys.exit(ExitCode.SIGINT)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(ExitCode.PASS)
+
+
+def _ours(group: BaseExceptionGroup[BaseException]) -> BenchError:
+    """The one error of ours in a group; anything else in it is a bug and is raised."""
+    ours, others = group.split(BenchError)
+    if ours is None or others is not None:
+        raise group
+    error: BaseException = ours
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, BenchError)
+    return error
+
+
+def _fail(error: BenchError) -> NoReturn:
+    text = " ".join(str(error).splitlines())
+    click.echo(f"sendbench: {text}", err=True)
+    sys.exit(error.exit_code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="sendbench")
+def commands() -> None:
+    """Measure what sending an email costs: SMTP unpooled, SMTP pooled, HTTP API.
+
+    Start with `sendbench run smtp-vs-api`: it needs no account and sends nothing off this machine.
+
+    \b
+    Exit codes: 0 pass, 1 threshold failed, 2 usage or scenario error, 3 run invalid,
+    4 inconclusive, 5 refused by a safety rule, 130/143 interrupted.
+    """
+
+
+# ----------------------------------------------------------------- scenario options
+
+
+def _scenario_options(function: Callable[..., object]) -> Callable[..., object]:
+    """SCENARIO with --set and --profile: one meaning for every command that reads a scenario."""
+    function = click.option("--profile", metavar="NAME", help="Apply this profile of the scenario.")(function)
+    function = click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set a key, e.g. network.rtt=20ms."
+    )(function)
+    return click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")(function)
+
+
+def _json_option(function: Callable[..., object]) -> Callable[..., object]:
+    return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
+
+
+def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
+    from bench.scenario import find_scenario, load_scenario
+
+    return load_scenario(find_scenario(text), overrides=overrides, profile=profile)
+
+
+def _secrets(scenarios: Sequence[Scenario]) -> list[Secret]:
+    found = []
+    for scenario in scenarios:
+        for case in scenario.cases:
+            if case.auth is not None:
+                found += [each for each in (case.auth.user, case.auth.password) if each is not None]
+    return found
+
+
+class _Redacted:
+    """A text stream that masks secrets in whatever is written to it."""
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        self._stream, self._redactor = stream, redactor
+
+    def write(self, text: str) -> int:
+        self._stream.write(self._redactor.text(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _masked(scenarios: Sequence[Scenario]) -> Iterator[None]:
+    """Masks the secrets of these scenarios in everything that is printed meanwhile."""
+    from bench.redact import Redactor
+
+    redactor = Redactor(_secrets(scenarios))
+    stdout, stderr = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _Redacted(stdout, redactor), _Redacted(stderr, redactor)  # type: ignore[assignment]  # a proxy of the stream
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = stdout, stderr
+
+
+def _console(stream: TextIO) -> Console:
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, soft_wrap=False)
+
+
+# ----------------------------------------------------------------------------- run
+
+
+@commands.command()
+@_scenario_options
+@click.option("--results", type=_FOLDER, default=Path("results"), help="Where run folders are made.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Make messages, arrivals and mock repeat.")
+@click.option("--lab", multiple=True, metavar="CIDR", help="A private network that may be sent to.")
+@_json_option
+def run(
+    scenarios: tuple[str, ...],
+    overrides: tuple[str, ...],
+    profile: str | None,
+    results: Path,
+    seed: int | None,
+    lab: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Run scenarios (a file, or the name of a shipped one) and print what they cost."""
+    loaded = [_load(text, overrides, profile) for text in scenarios]
+    from bench.api import RunOptions
+    from bench.guard import Guard
+
+    options = RunOptions(results=results, guard=Guard(lab))
+    if seed is not None:
+        options.seed = seed
+    codes = []
+    with _masked(loaded):
+        for scenario in loaded:
+            folder, interrupted = _run_one(scenario, options)
+            codes.append(_report_on(folder, as_json=as_json))
+            if interrupted is not None:
+                codes.append(interrupted)
+                break
+    return ExitCode.worst(codes)
+
+
+def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | None]:
+    """Run a scenario to its end or to a signal; the run's folder, and the signal's exit code."""
+    import anyio
+
+    from bench.api import Stop, run_scenario
+    from bench.display import display
+
+    async def with_signals() -> tuple[Path, ExitCode | None]:
+        stop, seen = Stop(), list[ExitCode]()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_obey_signals, stop, seen)
+            with display(scenario) as options.on_case:
+                folder = await run_scenario(scenario, options, stop)
+            tasks.cancel_scope.cancel()
+        return folder, seen[0] if seen else None
+
+    return anyio.run(with_signals, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+
+
+_SIGNALS = {
+    signal.SIGINT: ExitCode.SIGINT,
+    signal.SIGTERM: ExitCode.SIGTERM,
+    signal.SIGHUP: ExitCode.SIGTERM,
+}
+
+
+async def _obey_signals(stop: Stop, seen: list[ExitCode]) -> None:
+    """The first signal ends the run in order, a second one cuts off what is in flight."""
+    import anyio
+
+    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+        async for received in signals:
+            seen.append(_SIGNALS[received])
+            if len(seen) == 1:
+                click.echo(f"{received.name}: finishing what is in flight; again to cut it off", err=True)
+                stop.ask(f"interrupted by {received.name}")
+            else:
+                stop.cut_off()
+
+
+def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
+    """Summarise a run into its folder and print it; the exit code of what was found."""
+    from bench.report import FORMATS
+    from bench.report.terminal import print_summary
+    from bench.store import open_run
+
+    stored = open_run(folder)
+    summary, answer, frame = _summarise(stored)
+    rendered = FORMATS["json"].render(summary, answer, frame)
+    stored.write("summary.json", rendered)
+    if as_json:
+        click.echo(rendered.decode("utf-8"))
+    else:
+        print_summary(_console(sys.stdout), summary, answer)
+    click.echo(f"run: {folder}   (sendbench report {folder} writes the full report)", err=True)
+    return _exit_code(summary)
+
+
+def _summarise(stored: StoredRun) -> tuple[Summary, Answer, Frame]:
+    """Everything a report is made of, from the run's folder alone."""
+    from bench.analysis import explain, sample_frame, summarize
+
+    table = stored.table()
+    cases = stored.manifest.cases
+    takes = {case.id: found for i, case in enumerate(cases) if (found := stored.takes(i)) is not None}
+    wires = {case.id: found for i, case in enumerate(cases) if (found := stored.wires(i)) is not None}
+    summary = summarize(table, stored.manifest, takes, wires)
+    return summary, explain(summary), sample_frame(table)
+
+
+def _exit_code(summary: Summary) -> ExitCode:
+    from bench.model import ThresholdVerdict
+
+    codes = [ExitCode.PASS]
+    if summary.run.state in ("running", "finalising", "invalid"):
+        codes.append(ExitCode.INVALID)
+    for case in summary.cases:
+        if not case.generator.valid:
+            codes.append(ExitCode.INVALID)
+        verdicts = {each.verdict for each in case.thresholds}
+        if ThresholdVerdict.FAIL in verdicts:
+            codes.append(ExitCode.THRESHOLD_FAILED)
+        if ThresholdVerdict.INCONCLUSIVE in verdicts:
+            codes.append(ExitCode.INCONCLUSIVE)
+    return ExitCode.worst(codes)
+
+
+# -------------------------------------------------------------------------- report
+
+
+def _newest(results: Path) -> Path:
+    latest = results / "latest"
+    if not latest.exists():
+        raise UsageError(f"there is no run under {results}; make one with `sendbench run smoke`")
+    return latest.resolve()
+
+
+@commands.command()
+@click.argument("run_folder", metavar="RUN", required=False, type=_FOLDER)
+@click.option(
+    "--format", "formats", default="html,md,json,csv", show_default=True, help="Formats, comma-separated."
+)
+@click.option("--out", type=_FOLDER, help="Where to write; default reports/<run>.")
+def report(run_folder: Path | None, formats: str, out: Path | None) -> int:
+    """Write the report of a run folder (default: the newest), on any machine."""
+    from bench.report import FORMATS
+    from bench.store import open_run
+
+    wanted = [each.strip() for each in formats.split(",") if each.strip()]
+    for name in wanted:
+        if name not in FORMATS:
+            raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
+    stored = open_run(run_folder or _newest(Path("results")))
+    parts = _summarise(stored)
+    folder = out or Path("reports") / stored.manifest.id
+    for name in wanted:
+        renderer = FORMATS[name]
+        click.echo(_write(folder / renderer.file_name, renderer.render(*parts)))
+    return _exit_code(parts[0])
+
+
+def _write(path: Path, content: bytes) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+@commands.command()
+@click.argument("runs", nargs=2, metavar="A B", type=_FOLDER)
+@_json_option
+def compare(runs: tuple[Path, Path], as_json: bool) -> None:
+    """Put two runs side by side, case by case."""
+    from bench.analysis.compare import compare as compare_summaries
+    from bench.report.compare import print_comparison, render_json
+    from bench.store import open_run
+
+    a, b = (_summarise(open_run(folder))[0] for folder in runs)
+    comparison = compare_summaries(a, b)
+    if as_json:
+        click.echo(render_json(comparison).decode("utf-8"))
+    else:
+        print_comparison(_console(sys.stdout), comparison)
+
+
+# ---------------------------------------------------------- plan, validate, init ...
+
+
+@commands.command()
+@_scenario_options
+@_json_option
+def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | None, as_json: bool) -> None:
+    """Say what would be sent, where, how many and for how long. Opens no socket."""
+    from dataclasses import asdict
+
+    from bench.scenario.plan import plan_case
+
+    for text in scenarios:
+        scenario = _load(text, overrides, profile)
+        planned = [plan_case(case) for case in scenario.cases]
+        if as_json:
+            click.echo(json.dumps({"scenario": scenario.name, "cases": [asdict(each) for each in planned]}))
+            continue
+        click.echo(f"{scenario.name}: {scenario.description}")
+        width = max(len(each.id) for each in planned)
+        for each in planned:
+            messages = "?" if each.messages is None else str(each.messages)
+            click.echo(
+                f"  {each.id:<{width}}  {messages:>6} messages  {each.round_trips:>2} round trips"
+                f"  about {format_duration(each.duration_ns)}  to {each.target}"
+            )
+        total_ns = sum(each.duration_ns for each in planned)
+        count = sum(each.messages or 0 for each in planned)
+        click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
+
+
+@commands.command()
+@_scenario_options
+@_json_option
+def validate(
+    scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | None, as_json: bool
+) -> None:
+    """Check scenario files without running anything."""
+    answers = []
+    for text in scenarios:
+        scenario = _load(text, overrides, profile)
+        answers.append({"file": scenario.file, "name": scenario.name, "cases": len(scenario.cases)})
+    if as_json:
+        click.echo(json.dumps(answers))
+        return
+    for answer in answers:
+        click.echo(f"{answer['file']}: ok, {answer['cases']} case{'s' * (answer['cases'] != 1)}")
+
+
+@commands.command()
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("scenario.yaml"))
+def init(path: Path) -> None:
+    """Write a scenario to start from."""
+    from bench.scenario import find_scenario
+
+    try:
+        with path.open("xb") as file:
+            file.write(find_scenario("smtp-vs-api").read_bytes())
+    except FileExistsError:
+        raise UsageError(f"{path} exists already; name another file") from None
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from error
+    click.echo(f"{path}: edit it, then `sendbench validate {path}` and `sendbench run {path}`")
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON Schema of scenario files."""
+    from bench.scenario import json_schema
+
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+# ---------------------------------------------------------------------------- mock
+
+
+@commands.command()
+@click.argument("kind", type=click.Choice(["smtp", "api", "all"]))
+@click.option("--provider", default="generic", show_default=True, help="Whose credentials and answers.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--listen-any", is_flag=True, help="Allow a host that is not loopback.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0: any free port.")
+@click.option("--service-time", default="0", metavar="DURATION", help="How long it takes to decide.")
+@click.option("--rtt", default="0", metavar="DURATION", help="Put a network of this round trip in front.")
+@click.option("--tls", type=click.Choice(["starttls", "implicit", "none"]), default="starttls")
+@click.option("--seed", type=int, default=0)
+@click.option("--log", type=click.Path(dir_okay=False), help="A line of JSON for each message taken.")
+def mock(**options: object) -> None:
+    """Serve a local mock until interrupted; prints one line of JSON once it is ready."""
+    import anyio
+
+    from bench.mock import serve_until_signal
+
+    anyio.run(
+        serve_until_signal,
+        _mock_spec(**options),  # type: ignore[arg-type]  # click has checked each of them
+        backend_options={"use_uvloop": find_spec("uvloop") is not None},
+    )
+
+
+def _mock_spec(
+    kind: str,
+    provider: str,
+    host: str,
+    listen_any: bool,
+    port: int,
+    service_time: str,
+    rtt: str,
+    tls: str,
+    seed: int,
+    log: str | None,
+) -> MockSpec:
+    from bench.mock.spec import MockSpec
+    from bench.model import Network, ServiceTime, TlsMode
+
+    try:
+        times = parse_duration(service_time), parse_duration(rtt)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    return MockSpec(
+        kind=kind,
+        provider=provider,
+        host=host,
+        listen_any=listen_any,
+        port=port,
+        service_time=ServiceTime(p50_ns=times[0]),
+        network=Network(rtt_ns=times[1]),
+        tls=TlsMode(tls),
+        seed=seed,
+        log=log,
+    )
