@@ -1,0 +1,173 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv, pinned by hash.
+# `make help` lists what there is.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+# What the caller's shell has set must not reach into .venv.
+unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_HASHES
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+BIN := .venv/bin
+SENDBENCH := $(BIN)/sendbench
+INSTALL := $(BIN)/python -m pip install --quiet
+PINNED := $(INSTALL) --require-hashes --only-binary :all:
+RUNS := results
+FORMATS := html,md,json,csv
+
+## Variables
+#: PYTHON=python3.13   the Python that .venv is made with (default: the first that is new enough)
+#: RUN=results/...     the run that `make report` is about (default: results/latest)
+#: A=... B=...         the runs that `make compare` is about (default: the two newest, older first)
+#: ARGS=...            more arguments, for bench and smoke: `sendbench run`; for test: pytest
+PYTHON ?=
+RUN ?= $(RUNS)/latest
+A ?=
+B ?=
+ARGS ?=
+UV ?= uv
+
+# ---------------------------------------------------------------------------- measuring
+
+# Each scenario's report is written whatever its exit code, unless no run came of it or it was
+# interrupted; the recipe ends with the first exit code that was not 0.
+.PHONY: bench
+bench: .venv/.project ## Measure SMTP and API side by side, then over the round-trip time; write the reports
+	@status=0; pages=; \
+	newest() { ls -1d $(RUNS)/*-"$$1"-* 2>/dev/null | sort | tail -n 1; }; \
+	measure() { \
+	    scenario=$$1; shift; before=$$(newest "$$scenario"); code=0; \
+	    $(SENDBENCH) run "scenarios/$$scenario.yaml" --results $(RUNS) "$$@" $(ARGS) || code=$$?; \
+	    [ $$status -ne 0 ] || status=$$code; \
+	    run=$$(newest "$$scenario"); \
+	    if [ "$$run" = "$$before" ] || [ $$code -ge 128 ]; then return; fi; \
+	    out=reports/$${run##*/}; \
+	    if $(SENDBENCH) report "$$run" --format $(FORMATS) --out "$$out" >/dev/null; \
+	    then pages="$$pages $$out"; \
+	    elif [ $$status -eq 0 ]; then status=3; fi; \
+	}; \
+	measure smtp-vs-api; \
+	[ $$status -ge 128 ] || measure rtt-sweep --profile short; \
+	for out in $$pages; do for page in "$$out"/*.html; do echo "report: $$page"; done; done; \
+	exit $$status
+
+.PHONY: smoke
+smoke: .venv/.project ## A run of a few seconds that shows that everything works
+	@$(SENDBENCH) run scenarios/smoke.yaml --results $(RUNS) $(ARGS)
+
+.PHONY: report
+report: .venv/.project ## Write the report of a run (RUN, default the newest) in every format
+	@test -d "$(RUN)" || { echo "make report: no run at $(RUN); \`make bench\` makes one" >&2; exit 2; }; \
+	run=$$(cd -P "$(RUN)" && pwd); out=reports/$${run##*/}; \
+	$(SENDBENCH) report "$$run" --format $(FORMATS) --out "$$out" && \
+	for page in "$$out"/*; do echo "report: $$page"; done
+
+.PHONY: compare
+compare: .venv/.project ## Two runs side by side (A and B, default the two newest)
+	@a="$(A)"; b="$(B)"; \
+	if [ -z "$$a" ] || [ -z "$$b" ]; then \
+	    newest=$$(for file in $(RUNS)/*/manifest.json; do \
+	        run=$${file%/manifest.json}; [ -L "$$run" ] || [ ! -f "$$file" ] || echo "$$run"; \
+	    done | sort | tail -n 2); \
+	    if [ "$$(echo "$$newest" | wc -l)" -lt 2 ]; then \
+	        echo "make compare: needs two runs under $(RUNS)/, or A=<run> B=<run>" >&2; exit 2; \
+	    fi; \
+	    a=$${a:-$$(echo "$$newest" | head -n 1)}; b=$${b:-$$(echo "$$newest" | tail -n 1)}; \
+	fi; \
+	$(SENDBENCH) compare "$$a" "$$b"
+
+# ---------------------------------------------------------------------------- checking
+
+.PHONY: test
+test: .venv/.dev ## Run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: .venv/.dev ## Lint, formatting, types and layers
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet . || { $(BIN)/ruff format --check .; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_layers.py
+
+.PHONY: format
+format: .venv/.dev ## Put the code into the form that `make check` asks for
+	@$(BIN)/ruff check --quiet --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: calibrate
+calibrate: .venv/.dev ## Planted truth: does the report recover it? Minutes; writes reports/calibration.md
+	@$(BIN)/python -m pytest tests/calibration -m 'slow and not live' $(ARGS)
+	@! test -f reports/calibration.md || echo "report: reports/calibration.md"
+
+# ---------------------------------------------------------------------------- installing
+
+.PHONY: install
+install: .venv/.project ## Make .venv with the pinned requirements and sendbench
+
+# The first Python that can make a .venv: python3 where it is of a version the wheels are pinned for,
+# then the tested versions, newest first, then a python3 that is newer than this file. The stamp holds
+# the folder, because a .venv that was moved or copied still runs the code of the old place.
+made_for := $(shell .venv/bin/python -c 'print(open(".venv/.python").read().strip())' 2>/dev/null)
+ifneq "$(made_for)" "$(CURDIR)"
+.PHONY: .venv/.python
+endif
+.venv/.python:
+	@fit='import sys; low, high = (3, 11), (3, int(sys.argv[1])); \
+	    [__import__(name) for name in sys.argv[2:]]; raise SystemExit(not low <= sys.version_info[:2] <= high)'; \
+	fits() { "$$1" -c "$$fit" "$$2" venv ensurepip 2>/dev/null; }; \
+	found=; \
+	if [ -n "$(PYTHON)" ]; then \
+	    ! fits "$(PYTHON)" 99 || found="$(PYTHON)"; \
+	else \
+	    for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	        if fits "$$name" 14; then found=$$name; break; fi; \
+	    done; \
+	    [ -n "$$found" ] || ! fits python3 99 || found=python3; \
+	fi; \
+	if [ -z "$$found" ]; then \
+	    have=$$("$(or $(PYTHON),python3)" --version 2>/dev/null) || have="nothing that runs as $(or $(PYTHON),python3)"; \
+	    echo "make: needs Python 3.11 or newer with venv and ensurepip (Debian, Ubuntu: apt install python3-venv)," \
+	        "found $$have; name another with PYTHON=/path/to/python" >&2; \
+	    exit 1; \
+	fi; \
+	if [ -e $@ ] || ! .venv/bin/python -c "$$fit" 99 pip 2>/dev/null; then "$$found" -m venv --clear .venv; fi
+	@echo "$(CURDIR)" > $@
+
+# One stamp for each step, in a line, so that `make -j` cannot run two pips in one .venv.
+.venv/.base: requirements/base.txt requirements/build.txt .venv/.python
+	@echo "installing the requirements into .venv" >&2
+	@$(PINNED) -r requirements/base.txt -r requirements/build.txt
+	@touch $@
+
+.venv/.project: pyproject.toml .venv/.base
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.project
+	@echo "installing the tools for developers into .venv" >&2
+	@$(PINNED) -r requirements/dev.txt
+	@touch $@
+
+.PHONY: requirements
+requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/to/uv)
+	@command -v "$(UV)" >/dev/null || { echo "make requirements: needs uv (pip install uv), or UV=/path/to/uv" >&2; exit 1; }
+	@pin() { \
+	    "$(UV)" pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	        --no-emit-index-url --no-emit-find-links "$$@"; \
+	}; \
+	pin --upgrade --output-file requirements/dev.txt --extra dev pyproject.toml && \
+	pin --upgrade --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml && \
+	pin --upgrade --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in
+
+# ---------------------------------------------------------------------------- the rest
+
+.PHONY: clean
+clean: ## Remove .venv and every cache; results/ and reports/ stay
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+	@find bench tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help
+help: ## Show this
+	@echo "make TARGET [VARIABLE=value ...]"; echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@echo; sed -n 's/^#: /  /p' Makefile
