@@ -1,0 +1,316 @@
+"""The HTTP APIs of the mock: every provider in one server, told apart by the first step of the path.
+
+uvicorn's httptools protocol reads and writes HTTP/1.1; what a call deserves is decided by the
+provider's own file. The protocol is given a server of ours instead of uvicorn's, because that one
+installs signal handlers and takes its time to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from email.utils import format_datetime
+from random import Random
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.abc
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from bench.clock import Alarm, monotonic_ns, utc_now
+from bench.mock.log import TakenLog
+from bench.mock.service import Decider
+from bench.model import Auth, Taken
+from bench.providers.base import Headers, Provider, Request, Response, Served, json_response
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope
+
+READ_LIMIT = 64 * 2**20
+"""Bytes of a request body that are read, though not kept, before the connection is given up."""
+KEEP_LIMIT = 50 * 2**20
+"""Bytes of a request body that are kept for a provider that documents no limit."""
+KEEP_ALIVE_S = 3600
+BACKLOG = 2048
+STOP_S = 0.2
+"""How long open connections may take to end by themselves; twice that is the longest a stop takes."""
+
+LOCAL_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
+"""What a Host header may name; any other is another site's page that had its name pointed at us (DNS
+rebinding)."""
+_HOST_PORT = re.compile(rb"(?<!:):\d+$")
+
+
+async def serve_api(
+    sockets: Sequence[socket.socket],
+    *,
+    ssl_context: ssl.SSLContext | None,
+    providers: Mapping[str, Provider],
+    credentials: Mapping[str, Auth],
+    decider: Decider,
+    taken_log: TakenLog,
+    alarm: Alarm,
+    seed: int,
+    any_host: bool = False,
+    task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer on bound sockets until cancelled, then stop within half a second.
+
+    `credentials` holds what each provider's callers have to show. `any_host` lets a Host header name more
+    than this machine, for a mock that is meant to be reached from others. The service time runs from the
+    last byte of a request to the first of its answer. `task_status` is told when connections are taken.
+    """
+    app = _Application(providers, credentials, decider, taken_log, alarm, Random(seed), any_host)
+    state = ServerState()
+    config = _config(app)
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(
+            lambda: _TimedProtocol(config, state, {}), sock=each, ssl=ssl_context, backlog=BACKLOG
+        )
+        for each in sockets
+    ]
+    try:
+        task_status.started()
+        while True:
+            date = format_datetime(utc_now(), usegmt=True).encode("ascii")
+            state.default_headers = [(b"server", b"sendbench"), (b"date", date)]
+            await anyio.sleep(1)
+    finally:
+        await _stop(servers, state, app)
+
+
+def _config(app: _Application) -> Config:
+    config = Config(
+        app,
+        interface="asgi3",
+        lifespan="off",
+        ws="none",
+        http=_TimedProtocol,
+        loop="none",
+        log_config=None,
+        log_level=logging.ERROR,  # a garbled request is the client's affair; an exception in ours is not
+        access_log=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+    )
+    config.load()
+    return config
+
+
+async def _stop(servers: Sequence[asyncio.Server], state: ServerState, app: _Application) -> None:
+    """Take no more connections, let answers that are being written go out, and cut the rest."""
+    for server in servers:
+        server.close()
+    for connection in tuple(state.connections):
+        if connection.cycle is None or connection.cycle.response_complete:
+            connection.transport.close()
+        else:
+            connection.cycle.disconnected = True  # or uvicorn would answer 500 in the application's place
+            connection.transport.abort()
+    app.stop()
+    with anyio.move_on_after(STOP_S, shield=True):
+        await _idle(state)
+    for connection in tuple(state.connections):
+        connection.transport.abort()
+    with anyio.move_on_after(STOP_S, shield=True):
+        await _idle(state)
+
+
+async def _idle(state: ServerState) -> None:
+    while state.connections or state.tasks:  # noqa: ASYNC110 - uvicorn offers no event for it
+        await anyio.sleep(0.002)
+
+
+class _TimedProtocol(HttpToolsProtocol):
+    """Notes when the first and the last byte of each request came, in the request's state."""
+
+    _arrived_ns = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._joining = _Joining(transport)
+        super().connection_made(self._joining)  # type: ignore[arg-type]  # it is all that uvicorn needs
+
+    def data_received(self, data: bytes) -> None:
+        self._arrived_ns = monotonic_ns()
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["state"].update(received_ns=self._arrived_ns, hold=self._joining.hold)
+
+    def on_message_complete(self) -> None:
+        self.scope["state"]["complete_ns"] = self._arrived_ns
+        super().on_message_complete()
+
+
+class _Joining:
+    """A transport that sends head and body of an answer in one piece, as front ends of providers do.
+
+    ASGI hands them over one after the other, and with TCP_NODELAY each would be a segment of its own.
+    """
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None
+
+    def hold(self) -> None:
+        """Keep the next write back until the one after it."""
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head is None:
+            self._transport.write(data)
+        elif not self._head:
+            self._head = data
+        else:
+            head, self._head = self._head, None
+            self._transport.write(head + data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._transport, name)
+
+
+class _Application:
+    """The ASGI application: finds the provider, lets it answer, and takes the planted time over it."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        credentials: Mapping[str, Auth],
+        decider: Decider,
+        taken_log: TakenLog,
+        alarm: Alarm,
+        rng: Random,
+        any_host: bool,
+    ) -> None:
+        self._providers = providers
+        self._credentials = credentials
+        self._decider = decider
+        self._log = taken_log
+        self._alarm = alarm
+        self._rng = rng
+        self._any_host = any_host
+        self._deciding: set[asyncio.Future[bool]] = set()
+        self._stopped = False
+
+    async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        name, path = _split(scope)
+        provider = self._providers.get(name)
+        limit = provider.facts.api.max_request_bytes or KEEP_LIMIT if provider else 0
+        body, whole = await _read(receive, limit)
+        if body is None:
+            return
+        answer = _Answer(scope, send, close=not whole)
+        if not (self._any_host or _is_local(scope)):
+            await answer(_WRONG_HOST)
+        elif provider is None:
+            await answer(_unknown_provider(self._providers))
+        else:
+            request = Request(scope["method"], path, _texts(scope), body)
+            await self._serve(provider.answer(request, self._credentials[name], self._rng), answer)
+
+    async def _serve(self, served: Served, answer: _Answer) -> None:
+        if not await self._decided(answer.complete_ns + self._decider.next_ns()):
+            return
+        taken_ns = monotonic_ns()
+        await answer(served.response)
+        answered_ns = monotonic_ns()
+        for key in served.keys:  # taken even if the sender had gone before its answer was written
+            self._log.add(Taken(key, answer.received_ns, taken_ns, answered_ns))
+
+    async def _decided(self, at_ns: int) -> bool:
+        """Wait until then; False when the server stops before."""
+        if self._stopped or at_ns <= monotonic_ns():
+            return not self._stopped
+        decision: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._deciding.add(decision)
+        self._alarm.call_at(at_ns, lambda: None if decision.done() else decision.set_result(True))
+        try:
+            return await decision
+        finally:
+            self._deciding.discard(decision)
+
+    def stop(self) -> None:
+        """Decide nothing any more: messages under way are not taken, and not answered."""
+        self._stopped = True
+        for decision in self._deciding:
+            if not decision.done():
+                decision.set_result(False)
+
+
+_WRONG_HOST = json_response(403, {"error": "this mock answers to 127.0.0.1, [::1] and localhost only"})
+
+
+def _unknown_provider(providers: Mapping[str, Provider]) -> Response:
+    known = ", ".join(f"/{name}" for name in providers)
+    return json_response(404, {"error": f"no such provider; a path begins with one of {known}"})
+
+
+def _is_local(scope: HTTPScope) -> bool:
+    hosts = [value for name, value in scope["headers"] if name == b"host"]
+    return len(hosts) == 1 and _HOST_PORT.sub(b"", hosts[0].lower()) in LOCAL_HOSTS
+
+
+def _split(scope: HTTPScope) -> tuple[str, str]:
+    """`/sendgrid/v3/mail/send?x=1` -> `sendgrid`, `/v3/mail/send?x=1`."""
+    name, slash, path = scope["raw_path"].decode("ascii", "replace")[1:].partition("/")
+    query = scope["query_string"].decode("ascii", "replace")
+    return name, slash + path + (f"?{query}" if query else "")
+
+
+def _texts(scope: HTTPScope) -> Headers:
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
+
+
+async def _read(receive: ASGIReceiveCallable, limit: int) -> tuple[bytes | None, bool]:
+    """The body and whether it was read to its end; None when the client went away before that.
+
+    Of a body longer than `limit` only as much is kept as shows that it is.
+    """
+    kept: list[bytes] = []
+    size = 0
+    more = True
+    while more and size <= READ_LIMIT:
+        event = await receive()
+        if event["type"] != "http.request":
+            return None, False
+        if size <= limit:
+            kept.append(event["body"][: limit + 1 - size])
+        size += len(event["body"])
+        more = event["more_body"]
+    return (kept[0] if len(kept) == 1 else b"".join(kept)), not more
+
+
+class _Answer:
+    """Sends the answer to one request, and knows when that came."""
+
+    def __init__(self, scope: HTTPScope, send: ASGISendCallable, *, close: bool) -> None:
+        state = scope["state"]
+        self.received_ns: int = state["received_ns"]
+        self.complete_ns: int = state.get("complete_ns", self.received_ns)
+        self._hold: Callable[[], None] = state["hold"]
+        self._has_body = scope["method"] != "HEAD"
+        self._send = send
+        self._close = close
+
+    async def __call__(self, response: Response) -> None:
+        headers = [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.headers]
+        headers.append((b"content-length", str(len(response.body)).encode("ascii")))
+        if self._close:
+            headers.append((b"connection", b"close"))
+        if self._has_body:
+            self._hold()
+        await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": response.body, "more_body": False})
