@@ -1,0 +1,135 @@
+"""Writes the raw log behind the back of the load generator, in a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from bench.clock import monotonic_ns, utc_now
+from bench.errors import StorageError
+from bench.model import Sample
+from bench.store.codec import dump_line
+from bench.store.frames import FrameFile, Kind
+
+FLUSH_S = 0.05
+"""A row is with the kernel no later than this after `put`, unless the disk is slow."""
+FLUSH_ROWS = 1000
+CHUNK_ROWS = 200
+"""Rows encoded in one go; encoding holds the interpreter, 2 us a row, while messages are on their way."""
+PAUSE_S = 0.0002
+SYNC_NS = 1_000_000_000
+MAX_WAITING = 1_000_000
+"""Rows that may wait for a slow disk before the run is stopped."""
+
+Encode = Callable[[Sequence[Sample]], bytes]
+
+
+class LogWriter:
+    """Takes samples from one thread and writes them as frames from another.
+
+    Errors of the writing thread come up as StorageError at the next call; `failure` has the reason.
+    """
+
+    def __init__(self, file: FrameFile, encode: Encode) -> None:
+        self._file = file
+        self._encode = encode
+        self._waiting: deque[Sample] = deque()
+        self._taken = 0
+        self.written = 0
+        """Rows that are with the kernel: they survive kill -9."""
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._progress = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="sendbench-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def failure(self) -> str | None:
+        """Why the log cannot be trusted to be complete; None as long as it can."""
+        return self._file.failure
+
+    def put(self, sample: Sample) -> None:
+        """Take one row; costs a fraction of a microsecond. Raises StorageError."""
+        if self._file.failure is not None:
+            self._file.check()
+        self._waiting.append(sample)
+        self._taken += 1
+        if self._taken % FLUSH_ROWS == 0:
+            self._hurry()
+
+    def write(self, kind: Kind, value: object) -> None:
+        """Write a frame that holds one JSON value, now. Raises StorageError."""
+        self._file.append(kind, dump_line(value))
+
+    def flush(self) -> None:
+        """Wait until every row taken so far is with the kernel. Raises StorageError."""
+        target = self._taken
+        self._wake.set()
+        with self._progress:
+            self._progress.wait_for(lambda: self.written >= target or not self._running())
+        self._file.check()
+
+    def close(self, last: object) -> None:
+        """Write what is waiting and a final frame, sync, end the thread. Look at `failure` afterwards."""
+        self._stopping.set()
+        self._wake.set()
+        self._thread.join()
+        try:
+            self.write(Kind.FINISH, last)
+            self._file.sync()
+        except StorageError:
+            pass  # `failure` has it
+        finally:
+            self._file.close()
+
+    def _running(self) -> bool:
+        return self._thread.is_alive() and self._file.failure is None
+
+    def _hurry(self) -> None:
+        if len(self._waiting) > MAX_WAITING:
+            raise self._file.fail(f"the disk is too slow: {MAX_WAITING} rows are waiting to be written")
+        self._wake.set()
+
+    def _run(self) -> None:
+        try:
+            self._write_until_stopped()
+        except StorageError:
+            pass  # `failure` has it
+        except (ValueError, TypeError, OverflowError) as error:
+            self._file.fail(f"a sample cannot be recorded: {error}")
+        finally:
+            if self._waiting:
+                self._file.fail("the log's writer ended early")
+            with self._progress:
+                self._progress.notify_all()
+
+    def _write_until_stopped(self) -> None:
+        next_sync_ns = monotonic_ns() + SYNC_NS
+        while not self._stopping.is_set():
+            self._wake.wait(FLUSH_S)
+            self._wake.clear()
+            self._write_waiting()
+            if monotonic_ns() >= next_sync_ns:
+                self._sync()
+                next_sync_ns = monotonic_ns() + SYNC_NS
+        self._write_waiting()
+        self._sync()
+
+    def _write_waiting(self) -> None:
+        waiting = self._waiting
+        while waiting:
+            chunk = [waiting.popleft() for _ in range(min(CHUNK_ROWS, len(waiting)))]
+            self._file.append(Kind.ROWS, self._encode(chunk))
+            with self._progress:
+                self.written += len(chunk)
+                self._progress.notify_all()
+            if waiting:
+                self._stopping.wait(PAUSE_S)  # lets the load generator run first
+
+    def _sync(self) -> None:
+        begun_ns = monotonic_ns()
+        self._file.sync()
+        now_ns = monotonic_ns()
+        tick = {"utc": utc_now().isoformat(), "monotonic_ns": now_ns, "sync_ns": now_ns - begun_ns}
+        self.write(Kind.TICK, tick)

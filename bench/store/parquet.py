@@ -1,0 +1,64 @@
+"""samples.parquet: derived from the raw log, the same bytes for the same rows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bench.errors import ResultFormatError, StorageError
+from bench.store import rows
+from bench.store.files import NEW, PRIVATE, replacing
+
+ROW_GROUP = 1 << 17
+ZSTD_LEVEL = 3
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Write the table, read it back, compare, and only then give it its name.
+
+    Raises StorageError when it cannot be written or does not come back as it was.
+    """
+    try:
+        with replacing(path) as temporary:
+            _write(temporary, table)
+            _verify(temporary, table)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"cannot write {path.name}: {error}") from error
+
+
+def read(path: Path, expected: int) -> pa.Table:
+    """The table of a finished run, which must have `expected` rows. Raises ResultFormatError."""
+    try:
+        with pq.ParquetFile(path, memory_map=False) as file:
+            found = file.metadata.num_rows
+            if not file.schema_arrow.equals(rows.SCHEMA):
+                raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
+            if found != expected:
+                raise ResultFormatError(f"{path}: {found} rows, but the manifest speaks of {expected}")
+            return file.read()
+    except (OSError, pa.ArrowException) as error:
+        raise ResultFormatError(f"{path}: cannot be read: {error}") from error
+
+
+def _write(path: Path, table: pa.Table) -> None:
+    fd = os.open(path, NEW, PRIVATE)
+    with os.fdopen(fd, "wb") as stream:
+        pq.write_table(
+            table,
+            stream,
+            row_group_size=ROW_GROUP,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            version="2.6",
+        )
+        stream.flush()
+        os.fsync(fd)
+
+
+def _verify(path: Path, table: pa.Table) -> None:
+    with pq.ParquetFile(path, memory_map=False) as file:
+        if not file.read().equals(table):
+            raise StorageError(f"{path.name} does not read back as it was written")

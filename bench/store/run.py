@@ -1,0 +1,274 @@
+"""The writing side of a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+from bench import __version__
+from bench.errors import StorageError
+from bench.model import Case, CaseRun, Manifest, Sample, Scenario
+from bench.store import codec, files
+from bench.store.frames import FrameFile, Kind
+from bench.store.log import LogWriter
+
+MANIFEST = "manifest.json"
+SCENARIO = "scenario.yaml"
+LOG = "samples.log"
+PARQUET = "samples.parquet"
+LATEST = "latest"
+BALLAST = ".ballast"
+
+MANIFEST_SCHEMA = "sendbench.manifest/1"
+RESERVATION = 100
+"""Messages that one reservation speaks for."""
+ROW_BYTES = 1024
+"""A generous estimate of what a message takes in the log and in the table made from it."""
+SPARE_BYTES = 2 << 20
+END_STATES = ("complete", "aborted", "invalid")
+
+
+def create_run(
+    results: Path,
+    scenario: Scenario,
+    *,
+    seed: int,
+    facts: Mapping[str, str],
+    clock_offset_ns: int,
+    started_at: datetime,
+) -> RunWriter:
+    """Make the folder of a new run under `results` and open its log. Raises StorageError."""
+    from bench.store import rows  # pyarrow takes a while to load; only a run that is really written pays
+
+    try:
+        folder = _new_folder(results, scenario.name, started_at)
+        _check_space(folder, scenario)
+        manifest = Manifest(
+            id=folder.name,
+            scenario=scenario.name,
+            description=scenario.description,
+            tags=dict(scenario.tags),
+            state="running",
+            reason=None,
+            started_at=started_at.astimezone(UTC).isoformat(timespec="milliseconds"),
+            clock_offset_ns=clock_offset_ns,
+            seed=seed,
+            tool_version=__version__,
+            facts=dict(facts),
+            thresholds=scenario.thresholds,
+            cases=(),
+        )
+        save_manifest(folder, manifest)
+        files.write_new(folder / SCENARIO, scenario.source)
+        files.put_ballast(folder / BALLAST)
+        log_file = FrameFile(folder / LOG)
+        log_file.append(Kind.HEAD, rows.encode_schema())
+        files.sync_folder(folder)
+        files.point(results / LATEST, folder.name)
+    except OSError as error:
+        raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
+    return RunWriter(folder, scenario, manifest, LogWriter(log_file, rows.encode))
+
+
+def save_manifest(folder: Path, manifest: Manifest) -> None:
+    """Put the manifest in its place, all or nothing. Raises OSError."""
+    whole = {"schema": MANIFEST_SCHEMA, **_object(codec.encode(manifest))}
+    text = json.dumps(whole, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    files.replace_file(folder / MANIFEST, text.encode("utf-8", "backslashreplace"))
+
+
+class RunWriter:
+    """A run folder that is being filled. Leave it through `finish`, or as a context manager."""
+
+    def __init__(self, folder: Path, scenario: Scenario, manifest: Manifest, log: LogWriter) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._log = log
+        self._cases = {case.id: case for case in scenario.cases}
+        self._first_seq: dict[str, int] = {}
+        self._finished = False
+
+    @property
+    def id(self) -> str:
+        """The run's name, and its folder's."""
+        return self.manifest.id
+
+    @property
+    def failure(self) -> str | None:
+        """Why the log is not complete; None as long as it is."""
+        return self._log.failure
+
+    @property
+    def written(self) -> int:
+        """Rows that no crash of this process can take any more."""
+        return self._log.written
+
+    def mock_log(self, case: Case) -> Path:
+        """Where the mock of a case writes what it took."""
+        return self.folder / mock_log_name(case.index)
+
+    def wire_log(self, case: Case) -> Path:
+        """Where the shaper of a case writes its connections."""
+        return self.folder / wire_log_name(case.index)
+
+    def key_prefix(self, case: Case) -> str:
+        """What a message's key begins with; `-<seq>` follows. Unique for a case of a run."""
+        return f"{self.id}-{case.index}"
+
+    def reserve(self, first_seq: int, case: str) -> None:
+        """Put the next `RESERVATION` messages of a case on record, before the first of them is sent.
+
+        The record is with the kernel when this returns. The first call for a case must be with its first
+        message. Raises StorageError.
+        """
+        spec = self._cases[case]
+        if case not in self._first_seq:
+            self._first_seq[case] = first_seq
+            self._open_case(spec, first_seq)
+        count = RESERVATION
+        if spec.load.messages is not None:
+            end = self._first_seq[case] + spec.load.warmup + spec.load.messages
+            count = min(count, end - first_seq)
+        if count > 0:
+            self._log.write(Kind.RESERVED, {"case": case, "first": first_seq, "count": count})
+
+    def append(self, sample: Sample) -> None:
+        """Take a row; it is written within 50 ms. From one thread only. Raises StorageError."""
+        self._log.put(sample)
+
+    def flush(self) -> None:
+        """Wait until every row is written. Raises StorageError."""
+        self._log.flush()
+
+    def end_case(self, run: CaseRun) -> None:
+        """Record that a case has ended and that all its rows were appended. Raises StorageError."""
+        self._log.flush()
+        self._log.write(Kind.CASE_END, run.id)
+        self.manifest = replace(self.manifest, cases=(*self.manifest.cases, run))
+        self._save()
+
+    def finish(self, state: str, reason: str | None = None) -> Manifest:
+        """End the run as complete, aborted or invalid: samples.parquet takes the place of the log.
+
+        All messages that were started must have been appended. If storing has failed the run ends as
+        `invalid`, with the reason in the manifest that is returned, and the log is kept. A second call
+        changes nothing. Raises StorageError if not even the manifest can be written.
+        """
+        if state not in END_STATES:
+            raise ValueError(f"a run cannot end as {state!r}")
+        return self._end(state, reason, whole=True)
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        """A run that was not finished is aborted; messages without a row count as unknown."""
+        if not self._finished:
+            state = "invalid" if isinstance(error, StorageError) else "aborted"
+            why = "the run was left unfinished" if kind is None else f"{kind.__name__}: {error}".rstrip(": ")
+            self._end(state, why, whole=False)
+
+    def _open_case(self, spec: Case, first_seq: int) -> None:
+        from bench.store.replay import OpenCase
+
+        self._log.write(Kind.CASE, OpenCase.of(spec, first_seq, self.key_prefix(spec)))
+
+    def _end(self, state: str, reason: str | None, *, whole: bool) -> Manifest:
+        if self._finished:
+            return self.manifest
+        self._finished = True
+        self._log.close({"whole": whole})
+        self.manifest = replace(self.manifest, state="finalising", reason=reason)
+        try:
+            (self.folder / BALLAST).unlink(missing_ok=True)
+        except OSError as error:
+            raise StorageError(f"cannot end the run in {self.folder}: {error.strerror}") from error
+        self._save()
+        try:
+            fault = self._log.failure or self._derive()
+        except StorageError as error:
+            fault = str(error)
+        if fault is not None:
+            state, reason = "invalid", fault if reason in (None, fault) else f"{reason}; {fault}"
+        self.manifest = replace(self.manifest, state=state, reason=reason)
+        self._save()
+        if fault is None:
+            self._remove_log()
+        return self.manifest
+
+    def _derive(self) -> str | None:
+        """Make samples.parquet from the log; say what is wrong with the log. Raises StorageError."""
+        from bench.store import parquet, rows
+        from bench.store.replay import replay
+
+        found = replay(self.folder / LOG, self.manifest.cases)
+        parquet.write(self.folder / PARQUET, found.table)
+        with (self.folder / LOG).open("rb") as log:
+            digest = hashlib.file_digest(log, "sha256").hexdigest()
+        count = found.table.num_rows
+        self.manifest = replace(self.manifest, cases=found.cases, rows=count, log_sha256=digest)
+        if found.recovery.bytes_cut or found.recorded != self._log.written:
+            return f"storage: {self._log.written} rows were written and {found.recorded} can be read"
+        if repeated := rows.duplicates(found.table):
+            return f"accounting: {repeated} rows have the key and attempt of another"
+        return None
+
+    def _remove_log(self) -> None:
+        try:
+            (self.folder / LOG).unlink()
+            files.sync_folder(self.folder)
+        except OSError as error:
+            raise StorageError(f"cannot remove {self.folder / LOG}: {error.strerror}") from error
+
+    def _save(self) -> None:
+        try:
+            save_manifest(self.folder, self.manifest)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.folder / MANIFEST}: {error.strerror}") from error
+
+
+def mock_log_name(case_index: int) -> str:
+    """The name of a mock's log in the run folder."""
+    return f"mock-{case_index:03d}.jsonl"
+
+
+def wire_log_name(case_index: int) -> str:
+    """The name of a shaper's log in the run folder."""
+    return f"wire-{case_index:03d}.jsonl"
+
+
+def _new_folder(results: Path, scenario: str, started_at: datetime) -> Path:
+    results.mkdir(parents=True, exist_ok=True)
+    moment = started_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    while True:
+        folder = results / f"{moment}-{scenario}-{secrets.token_hex(3)}"
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            continue
+        files.sync_folder(results)
+        return folder
+
+
+def _check_space(folder: Path, scenario: Scenario) -> None:
+    messages = sum((case.load.messages or 0) + case.load.warmup for case in scenario.cases)
+    needed = 2 * messages * ROW_BYTES + SPARE_BYTES
+    free = files.free_bytes(folder)
+    if free < needed:
+        folder.rmdir()
+        raise StorageError(
+            f"{folder.parent} has {free >> 20} MiB left and the run may need {needed >> 20}: make room first"
+        )
+
+
+def _object(data: codec.Json) -> dict[str, codec.Json]:
+    assert isinstance(data, dict)
+    return data
