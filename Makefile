@@ -42,13 +42,13 @@ bench: .venv/.project ## Measure SMTP and API side by side, then over the round-
 	    run=$$(newest "$$scenario"); \
 	    if [ "$$run" = "$$before" ] || [ $$code -ge 128 ]; then return; fi; \
 	    out=reports/$${run##*/}; \
-	    if $(SENDBENCH) report "$$run" --format $(FORMATS) --out "$$out" >/dev/null; \
-	    then pages="$$pages $$out"; \
-	    elif [ $$status -eq 0 ]; then status=3; fi; \
+	    $(SENDBENCH) report "$$run" --format $(FORMATS) --out "$$out" >/dev/null || code=$$?; \
+	    [ $$status -ne 0 ] || status=$$code; \
+	    pages="$$pages $$out/report.html"; \
 	}; \
 	measure smtp-vs-api; \
 	[ $$status -ge 128 ] || measure rtt-sweep --profile short; \
-	for out in $$pages; do for page in "$$out"/*.html; do echo "report: $$page"; done; done; \
+	for page in $$pages; do [ ! -f "$$page" ] || echo "report: $$page"; done; \
 	exit $$status
 
 .PHONY: smoke
@@ -56,11 +56,9 @@ smoke: .venv/.project ## A run of a few seconds that shows that everything works
 	@$(SENDBENCH) run scenarios/smoke.yaml --results $(RUNS) $(ARGS)
 
 .PHONY: report
-report: .venv/.project ## Write the report of a run (RUN, default the newest) in every format
-	@test -d "$(RUN)" || { echo "make report: no run at $(RUN); \`make bench\` makes one" >&2; exit 2; }; \
-	run=$$(cd -P "$(RUN)" && pwd); out=reports/$${run##*/}; \
-	$(SENDBENCH) report "$$run" --format $(FORMATS) --out "$$out" && \
-	for page in "$$out"/*; do echo "report: $$page"; done
+report: .venv/.project ## Write the report of a run (RUN, default the newest) in every format, and name the files
+	@test -d "$(RUN)" || { echo "make report: no run at $(RUN); \`make bench\` makes one" >&2; exit 2; }
+	@$(SENDBENCH) report "$$(cd -P "$(RUN)" && pwd)" --format $(FORMATS)
 
 .PHONY: compare
 compare: .venv/.project ## Two runs side by side (A and B, default the two newest)

@@ -36,6 +36,8 @@ DOWNWARDS = [
     "__main__>cli",
     "cli>ask",
     "cli>model",
+    "cli>api",
+    "cli>display",
     "api>engine",
     "ask>engine",
     "ask>analysis",
@@ -59,8 +61,10 @@ DOWNWARDS = [
 ]
 FORBIDDEN = [
     "cli>__main__",
-    "cli>api",
     "api>cli",
+    "api>display",
+    "display>api",
+    "ask>api",
     "ask>cli",
     "engine>ask",
     "store>engine",
