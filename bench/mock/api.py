@@ -109,11 +109,7 @@ async def _stop(servers: Sequence[asyncio.Server], state: ServerState, app: _App
     for server in servers:
         server.close()
     for connection in tuple(state.connections):
-        if connection.cycle is None or connection.cycle.response_complete:
-            connection.transport.close()
-        else:
-            connection.cycle.disconnected = True  # or uvicorn would answer 500 in the application's place
-            connection.transport.abort()
+        connection.shutdown()
     app.stop()
     with anyio.move_on_after(STOP_S, shield=True):
         await _idle(state)
@@ -151,6 +147,13 @@ class _TimedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self.scope["state"]["complete_ns"] = self._arrived_ns
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.disconnected = True  # or uvicorn would answer 500 in the application's place
+            self.transport.abort()
 
 
 class _Joining:
