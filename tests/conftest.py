@@ -7,6 +7,7 @@ import re
 import socket
 from collections.abc import Generator, Iterator
 
+import hypothesis
 import pytest
 
 from tests.loops import ASYNCIO
@@ -20,6 +21,16 @@ AMBIENT_NAMES = re.compile(
     r"|clicolor(_force)?|xdg_[a-z_]+|mplbackend|mplconfigdir|pythonwarnings|sendbench_(?!specs$)[a-z0-9_]+)",
     re.IGNORECASE,
 )
+
+# A busy machine is no bug of the code under test; and CI tries the same examples each time.
+hypothesis.settings.register_profile(
+    "sendbench",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    derandomize=os.environ.get("CI") == "true",
+    print_blob=True,
+)
+hypothesis.settings.load_profile("sendbench")
 
 
 @pytest.fixture(scope="session")
