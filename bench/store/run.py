@@ -12,11 +12,12 @@ from pathlib import Path
 from types import TracebackType
 
 from bench import __version__
-from bench.errors import StorageError
+from bench.errors import ResultFormatError, StorageError
 from bench.model import Case, CaseRun, Manifest, Sample, Scenario
 from bench.store import codec, files
+from bench.store.clean import Cleaner
 from bench.store.frames import FrameFile, Kind
-from bench.store.log import LogWriter
+from bench.store.log import Encode, LogWriter
 
 MANIFEST = "manifest.json"
 SCENARIO = "scenario.yaml"
@@ -73,7 +74,9 @@ def create_run(
         files.point(results / LATEST, folder.name)
     except OSError as error:
         raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
-    return RunWriter(folder, scenario, manifest, LogWriter(log_file, rows.encode))
+    cleaner = Cleaner(scenario)
+    log = LogWriter(log_file, _cleaning(cleaner, rows.encode))
+    return RunWriter(folder, scenario, manifest, log, cleaner)
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
@@ -86,10 +89,13 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
 class RunWriter:
     """A run folder that is being filled. Leave it through `finish`, or as a context manager."""
 
-    def __init__(self, folder: Path, scenario: Scenario, manifest: Manifest, log: LogWriter) -> None:
+    def __init__(
+        self, folder: Path, scenario: Scenario, manifest: Manifest, log: LogWriter, cleaner: Cleaner
+    ) -> None:
         self.folder = folder
         self.manifest = manifest
         self._log = log
+        self._cleaner = cleaner
         self._cases = {case.id: case for case in scenario.cases}
         self._first_seq: dict[str, int] = {}
         self._finished = False
@@ -150,6 +156,7 @@ class RunWriter:
         """Record that a case has ended and that all its rows were appended. Raises StorageError."""
         self._log.flush()
         self._log.write(Kind.CASE_END, run.id)
+        run = replace(run, error=self._cleaner.text(run.error))
         self.manifest = replace(self.manifest, cases=(*self.manifest.cases, run))
         self._save()
 
@@ -185,6 +192,7 @@ class RunWriter:
         if self._finished:
             return self.manifest
         self._finished = True
+        reason = self._cleaner.text(reason)
         self._log.close({"whole": whole})
         self.manifest = replace(self.manifest, state="finalising", reason=reason)
         try:
@@ -194,7 +202,7 @@ class RunWriter:
         self._save()
         try:
             fault = self._log.failure or self._derive()
-        except StorageError as error:
+        except (StorageError, ResultFormatError) as error:
             fault = str(error)
         if fault is not None:
             state, reason = "invalid", fault if reason in (None, fault) else f"{reason}; {fault}"
@@ -243,6 +251,12 @@ def mock_log_name(case_index: int) -> str:
 def wire_log_name(case_index: int) -> str:
     """The name of a shaper's log in the run folder."""
     return f"wire-{case_index:03d}.jsonl"
+
+
+def _cleaning(cleaner: Cleaner, encode: Encode) -> Encode:
+    if not cleaner.needed:
+        return encode
+    return lambda samples: encode([cleaner.sample(sample) for sample in samples])
 
 
 def _new_folder(results: Path, scenario: str, started_at: datetime) -> Path:
