@@ -68,27 +68,27 @@ class _TimerFd:
     kind = "timerfd"
 
     def __init__(self, loop: asyncio.AbstractEventLoop, ring: Callable[[], None]) -> None:
-        self._libc = ctypes.CDLL(None, use_errno=True)
+        # PyDLL keeps the GIL: giving it up for a call of a microsecond can cost a whole switch interval.
+        self._libc = ctypes.PyDLL(None, use_errno=True)
         self._fd: int = self._libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
         if self._fd < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         self._spec = _Itimerspec()
         self._loop = loop
-        self._ring = ring
-        loop.add_reader(self._fd, self._expired)
+        # Nobody reads the descriptor: setting the timer anew, which `ring` always ends with, makes it
+        # unreadable as well (timerfd_settime(2)).
+        loop.add_reader(self._fd, ring)
 
     def arm(self, at_ns: int) -> None:
-        at_ns = max(1, at_ns)  # an all-zero it_value would disarm the timer
+        self._set(max(1, at_ns))  # zero would disarm it
+
+    def _set(self, at_ns: int) -> None:
         self._spec.it_value.tv_sec, self._spec.it_value.tv_nsec = divmod(at_ns, 1_000_000_000)
         if self._libc.timerfd_settime(self._fd, TFD_TIMER_ABSTIME, ctypes.byref(self._spec), None) < 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
-    def _expired(self) -> None:
-        try:
-            os.read(self._fd, 8)
-        except BlockingIOError:
-            return  # re-armed for later between expiry and this call
-        self._ring()
+    def disarm(self) -> None:
+        self._set(0)
 
     def close(self) -> None:
         self._loop.remove_reader(self._fd)
@@ -105,13 +105,15 @@ class _LoopTimer:
         self._handle: asyncio.TimerHandle | None = None
 
     def arm(self, at_ns: int) -> None:
-        if self._handle is not None:
-            self._handle.cancel()
+        self.disarm()
         self._handle = self._loop.call_later(max(0, at_ns - monotonic_ns()) / 1e9, self._ring)
 
-    def close(self) -> None:
+    def disarm(self) -> None:
         if self._handle is not None:
             self._handle.cancel()
+
+    def close(self) -> None:
+        self.disarm()
 
 
 class Alarm:
@@ -132,6 +134,8 @@ class Alarm:
                 self._timer = _LoopTimer(loop, self._ring)
         self._heap: list[tuple[int, int, Callable[[], object]]] = []
         self._order = itertools.count()
+        self._ringing = False
+        self._closed = False
 
     @property
     def kind(self) -> str:
@@ -141,7 +145,7 @@ class Alarm:
     def call_at(self, at_ns: int, function: Callable[[], object]) -> None:
         """Call `function()` once, at `at_ns` on CLOCK_MONOTONIC or as soon after as can be."""
         heapq.heappush(self._heap, (at_ns, next(self._order), function))
-        if self._heap[0][0] == at_ns:
+        if self._heap[0][0] == at_ns and not self._ringing and not self._closed:
             self._timer.arm(at_ns)
 
     async def sleep_until(self, at_ns: int) -> None:
@@ -154,16 +158,27 @@ class Alarm:
         await future
 
     def _ring(self) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= monotonic_ns():
-            heapq.heappop(heap)[2]()
-        if heap:
-            self._timer.arm(heap[0][0])
+        heap, self._ringing = self._heap, True
+        try:
+            while heap and heap[0][0] <= monotonic_ns():
+                heapq.heappop(heap)[2]()
+        finally:  # a function that fails must not silence the others
+            self._ringing = False
+            if not self._closed:
+                self._rearm()
+
+    def _rearm(self) -> None:
+        if self._heap:
+            self._timer.arm(self._heap[0][0])
+        else:
+            self._timer.disarm()
 
     def close(self) -> None:
         """Forget everything that was to be called and give the descriptor back."""
         self._heap.clear()
-        self._timer.close()
+        if not self._closed:
+            self._closed = True
+            self._timer.close()
 
     def __enter__(self) -> Alarm:
         return self
