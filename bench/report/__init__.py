@@ -33,33 +33,33 @@ class Renderer:
 
 
 def _html(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
-    from bench.report import html
+    from bench.report.html import render
 
-    return html.render(summary, answer, frame)
+    return render(summary, answer, frame)
 
 
 def _markdown(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
-    from bench.report import markdown
+    from bench.report.markdown import render
 
-    return markdown.render(summary, answer, frame)
+    return render(summary, answer, frame)
 
 
 def _json(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
-    from bench.report import json
+    from bench.report.json import render
 
-    return json.render(summary, answer, frame)
+    return render(summary, answer, frame)
 
 
 def _csv(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
-    from bench.report import csv
+    from bench.report.csv import render
 
-    return csv.render(summary, answer, frame)
+    return render(summary, answer, frame)
 
 
 def _samples(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
-    from bench.report import csv
+    from bench.report.csv import render_samples
 
-    return csv.render_samples(summary, answer, frame)
+    return render_samples(summary, answer, frame)
 
 
 FORMATS: dict[str, Renderer] = {

@@ -86,8 +86,16 @@ def _phase(name: str, phase: PhaseSummary | None) -> dict[str, Cell]:
 
 def render_samples(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
     """The raw records, every column as it is: times in ns, bytes as visible text, nothing for null."""
-    columns = [frame[name].tolist() for name in frame.columns]
+    columns = [_column(frame, name) for name in frame.columns]
     return _written([tuple(frame.columns), *zip(*columns, strict=True)])
+
+
+def _column(frame: pd.DataFrame, name: str) -> list[object]:
+    """Whole numbers as such, also where a missing one has turned the column into floats."""
+    values: list[object] = frame[name].tolist()
+    if name.endswith("_ms"):
+        return values
+    return [int(value) if isinstance(value, float) and value.is_integer() else value for value in values]
 
 
 def _written(rows: Iterable[Sequence[object]]) -> bytes:

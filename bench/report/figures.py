@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.analysis.quantiles import smallest_count
-from bench.model import CaseSummary, Counts, Distribution, Percentile, Referee, Summary, ThresholdResult
+from bench.model import CaseSummary, Distribution, Percentile, Referee, Summary, ThresholdResult
 
 SET_UP = ("dns", "tcp", "tls", "banner", "ehlo", "starttls", "auth")
 """The phases that a kept connection saves."""
@@ -104,17 +104,18 @@ def percentile(distribution: Distribution | None, name: str) -> Percentile | Non
 
 
 def set_up_share(case: CaseSummary) -> float | None:
-    """The share of all phase time spent on setting connections up, from median phases and their counts."""
+    """The share of all service time spent on setting connections up.
+
+    From median phases and their counts; where connections are kept, the messages that opened one
+    are apart (`cold`), and what they took longer than the others is set-up too.
+    """
     spent = {name: phase.count * phase.p50_ms for name, phase in case.phases.items()}
-    total = sum(spent.values())
-    if total <= 0:
-        return None
-    return sum(time for name, time in spent.items() if name in SET_UP) / total
-
-
-def accepted_share(counts: Counts) -> float | None:
-    """Accepted of everything scheduled."""
-    return counts.accepted / counts.scheduled if counts.scheduled else None
+    set_up, total = sum(time for name, time in spent.items() if name in SET_UP), sum(spent.values())
+    if case.cold and case.cold.service and case.service:
+        longer = max(0.0, case.cold.service.mean_ms - case.service.mean_ms)
+        set_up += case.cold.count * longer
+        total += case.cold.count * case.cold.service.mean_ms
+    return set_up / total if total > 0 else None
 
 
 def percent(share: float | None) -> str:
@@ -147,10 +148,8 @@ def rate(case: CaseSummary) -> str:
 
 def measured(result: ThresholdResult) -> str:
     """What a threshold was held against, in the unit of its limit."""
-    if result.value is None:
-        return MISSING
-    if not math.isfinite(result.value):
-        return "among the messages not accepted"
+    if result.value is None or not math.isfinite(result.value):
+        return result.note or MISSING
     if result.text.startswith("share"):
         return percent(result.value)
     if result.text.startswith("rate"):

@@ -1,0 +1,399 @@
+"""Charts as inline SVG. The only module that knows matplotlib.
+
+Every chart takes values and returns the text of one `<svg>` element: no clock, no random ids,
+no pyplot state, so the same values give the same bytes. Text stays text and is drawn in the
+fonts of the page.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
+
+from bench.analysis.quantiles import Floats
+from bench.report.figures import MS, SET_UP, label
+from bench.report.panels import Line, Panel, Trend, spread
+from bench.report.series import Profile
+from bench.report.text import visible
+
+WIDTH = 10.4
+"""Inches; the page scales it to its own width."""
+RASTER_ABOVE = 2000
+"""Points of one chart above which they are drawn as pixels: a page must stay small."""
+
+INK, MUTED, GRID, BAD = "#1c2733", "#5b6b7b", "#e4e9ee", "#c81e1e"
+_COLOURS = {
+    ("smtp", "unpooled"): "#b4371b",
+    ("smtp", "pooled"): "#e08e1b",
+    ("api", "unpooled"): "#4aa3d4",
+    ("api", "pooled"): "#1c5796",
+}
+_OTHERS = ("#5f6f52", "#7a5195", "#8c6d46", "#4d4d4d")
+_SET_UP_SHADES = ("#2f4358", "#3f5a75", "#4f6f8f", "#6a88a5", "#87a0b8", "#a3b7c9", "#bccad7")
+_MESSAGE_SHADES = ("#f2b134", "#e99a1f", "#dc7f17", "#cb6212", "#b34a12")
+
+
+def colour_of(transport: str, connection: str, position: int = 0) -> str:
+    """The colour of a way of sending, the same in every chart of every report."""
+    return _COLOURS.get((transport, connection), _OTHERS[position % len(_OTHERS)])
+
+
+# ------------------------------------------------------------------------- phases
+
+
+def phases_chart(panels: Sequence[Panel]) -> str:
+    """Stacked phases of a typical message, one bar a case, each panel on its own scale."""
+    with _styled():
+        figure, axes = _grid(len(panels), 1 if len(panels) == 1 else 2, _bars_height(panels))
+        for axis, panel in zip(axes, panels, strict=False):
+            _draw_bars(axis, panel, narrow=len(panels) > 1)
+        figure.legend(
+            handles=[
+                Patch(color=_SET_UP_SHADES[2], label="opening the connection"),
+                Patch(color=_MESSAGE_SHADES[1], label="sending the message"),
+                Patch(facecolor="none", edgecolor=MUTED, linestyle=":", label="QUIT, after the final answer"),
+            ],
+            loc="outside upper left",
+            ncols=3,
+        )
+        return _svg(figure, "phases")
+
+
+def _bars_height(panels: Sequence[Panel]) -> float:
+    return 0.95 + 0.44 * max((len(panel.lines) for panel in panels), default=1)
+
+
+def _draw_bars(axis: Axes, panel: Panel, *, narrow: bool) -> None:
+    profiles = [line.profile for line in panel.lines]
+    widest = max((p.total_ms + p.quit_ms for p in profiles if p), default=1.0) or 1.0
+    limit = widest * (1.16 if not narrow else 1.22)
+    for row, one in enumerate(profiles):
+        if one is None:
+            axis.text(0, row, "nothing accepted", va="center", color=BAD)
+            continue
+        _draw_bar(axis, row, one, limit, points=270 if narrow else 600)
+        axis.text(
+            one.total_ms + one.quit_ms + limit * 0.008,
+            row,
+            f"{MS.text(one.total_ms)} ms",
+            va="center",
+            weight="bold",
+        )
+    axis.set(xlim=(0, limit), ylim=(len(panel.lines) - 0.4, -0.6), title=visible(panel.title))
+    axis.set_yticks(range(len(panel.lines)), [visible(line.name) for line in panel.lines], color=INK)
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    axis.set_xlabel("ms")
+    _mark_round_trips(axis, panel, limit)
+
+
+def _draw_bar(axis: Axes, row: int, one: Profile, limit: float, *, points: float) -> None:
+    left = 0.0
+    shades = _shades(one.phases_ms)
+    for name, width in one.phases_ms.items():
+        axis.barh(row, width, left=left, height=0.66, color=shades[name], edgecolor="white", linewidth=0.8)
+        if width / limit * points > 5.2 * len(name) + 3:
+            bright = (name in SET_UP and shades[name] not in _SET_UP_SHADES[4:]) or shades[
+                name
+            ] in _MESSAGE_SHADES[3:]
+            axis.text(
+                left + width / 2,
+                row,
+                name,
+                ha="center",
+                va="center",
+                size=8,
+                color="white" if bright else INK,
+            )
+        left += width
+    if one.quit_ms > limit * 0.002:
+        axis.barh(
+            row,
+            one.quit_ms,
+            left=left,
+            height=0.66,
+            color="none",
+            edgecolor=MUTED,
+            linewidth=0.8,
+            linestyle=":",
+        )
+
+
+def _shades(phases: Mapping[str, float]) -> dict[str, str]:
+    """Cold shades for opening a connection, warm ones for the message, in the order of the dialogue."""
+    set_up = [name for name in phases if name in SET_UP]
+    message = [name for name in phases if name not in SET_UP]
+    return {
+        **{name: _SET_UP_SHADES[index % len(_SET_UP_SHADES)] for index, name in enumerate(set_up)},
+        **{name: _MESSAGE_SHADES[index % len(_MESSAGE_SHADES)] for index, name in enumerate(message)},
+    }
+
+
+def _mark_round_trips(axis: Axes, panel: Panel, limit: float) -> None:
+    """A scale in round trips above the one in ms, where all cases share one RTT."""
+    rtts = {line.rtt_ms for line in panel.lines}
+    rtt = rtts.pop() if len(rtts) == 1 else None
+    if not rtt or limit / rtt > 40 or limit / rtt < 1:
+        axis.grid(axis="x", color=GRID)
+        return
+    above = axis.secondary_xaxis("top")
+    trips = range(0, int(limit / rtt) + 1, 1 if limit / rtt < 20 else 2)
+    above.set_xticks([trip * rtt for trip in trips], [str(trip) for trip in trips])
+    above.set_xlabel(f"round trips of {rtt:g} ms")
+    above.spines["top"].set_visible(False)
+    above.tick_params(length=0)
+    for trip in range(1, int(limit / rtt) + 1):
+        axis.axvline(trip * rtt, color=GRID, linewidth=0.8, zorder=0)
+
+
+# ----------------------------------------------------------------------- spectrum
+
+
+def spectrum_chart(panels: Sequence[Panel]) -> str:
+    """Percentiles on a 1/(1-q) axis with their 95 % band; a line ends where its sample does."""
+    with _styled():
+        columns = 1 if len(panels) == 1 else 2
+        figure, axes = _grid(len(panels), columns, 4.1 if columns == 1 else 3.0)
+        for axis, panel in zip(axes, panels, strict=False):
+            _draw_spectrum(axis, panel)
+        return _svg(figure, "spectrum")
+
+
+def _draw_spectrum(axis: Axes, panel: Panel) -> None:
+    drawn = [(position, line) for position, line in enumerate(panel.lines) if len(line.spectrum)]
+    axis.set_title(visible(panel.title))
+    if not drawn:
+        axis.text(
+            0.5, 0.5, "too few accepted messages for any percentile", ha="center", transform=axis.transAxes
+        )
+        axis.set_axis_off()
+        return
+    for position, line in drawn:
+        colour, curve = colour_of(line.transport, line.connection, position), line.spectrum
+        axis.fill_between(curve.nines, curve.low, curve.high, color=colour, alpha=0.2, linewidth=0)
+        axis.plot(curve.nines, curve.value, color=colour, linewidth=1.8)
+        axis.plot(curve.nines[-1:], curve.value[-1:], "o", color=colour, markersize=4)
+        if line.service is not None and len(line.service):
+            axis.plot(line.service.nines, line.service.value, "--", color=colour, linewidth=1.1)
+    _scale_nines(axis, max(float(line.spectrum.nines[-1]) for _, line in drawn))
+    _scale_times(axis, np.concatenate([line.spectrum.value for _, line in drawn]))
+    _label_ends(axis, [(i, n, float(n.spectrum.nines[-1]), float(n.spectrum.value[-1])) for i, n in drawn])
+
+
+def _scale_nines(axis: Axes, last: float) -> None:
+    axis.set_xscale("log")
+    axis.set_xlim(1, last * last**0.34)
+    known = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999, "p9999": 0.9999}
+    shown = {name: 1 / (1 - q) for name, q in known.items() if 1 / (1 - q) <= last * 1.001}
+    names = {"p9999": "p99.99", "p95": "p95"}
+    axis.xaxis.set_major_locator(FixedLocator(list(shown.values())))
+    axis.set_xticks(list(shown.values()), [names.get(name, label(name)) for name in shown])
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.grid(axis="x", color=GRID)
+
+
+def _scale_times(axis: Axes, values: Floats) -> None:
+    """Log where the cases lie far apart, else linear from zero; always plain numbers in ms."""
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high / low > 4:
+        axis.set_yscale("log")
+        axis.set_ylim(low * 0.75, high * 1.35)
+        axis.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        axis.set_ylim(0, high * 1.12)
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_ylabel("ms")
+    axis.grid(axis="y", color=GRID)
+
+
+def _label_ends(axis: Axes, ends: Sequence[tuple[int, Line, float, float]]) -> None:
+    """A name beside the end of each line, pushed apart where ends lie close together."""
+    to_y = axis.transData.transform
+    heights = [float(to_y((x, y))[1]) for _, _, x, y in ends]
+    for (position, line, x, y), height, placed in zip(ends, heights, spread(heights, 12.0), strict=True):
+        axis.annotate(
+            f"{visible(line.name)}",
+            (x, y),
+            xytext=(7, placed - height),
+            textcoords="offset points",
+            va="center",
+            color=colour_of(line.transport, line.connection, position),
+            weight="bold",
+            size=8.5,
+        )
+
+
+# -------------------------------------------------------------------- over time
+
+
+def time_chart(panels: Sequence[Panel]) -> str:
+    """Every message over the time of its case; what was not accepted is marked in red."""
+    shown = [(panel, position, line) for panel in panels for position, line in enumerate(panel.lines)]
+    columns = 1 if len(shown) == 1 else 2 if len(shown) <= 6 else 4
+    raster = sum(len(line.series) for _, _, line in shown) > RASTER_ABOVE
+    with _styled():
+        figure, axes = _grid(len(shown), columns, 2.9 if columns == 1 else 2.15 if columns == 2 else 1.75)
+        for axis, (panel, position, line) in zip(axes, shown, strict=False):
+            words = [visible(line.name), *([visible(panel.title)] if panel.title else [])]
+            axis.set_title(
+                "\n".join(words) if columns == 4 else ", ".join(words), size=9 if columns < 4 else 8
+            )
+            _draw_messages(axis, line, colour_of(line.transport, line.connection, position), raster=raster)
+        return _svg(figure, "time")
+
+
+def _draw_messages(axis: Axes, line: Line, colour: str, *, raster: bool) -> None:
+    series = line.series
+    times = series.latency_ms if line.open else series.service_ms
+    good = series.accepted & np.isfinite(times)
+    top = float(times[good].max()) * 1.15 if good.any() else 1.0
+    if line.open:
+        axis.scatter(
+            series.at_s[good], series.service_ms[good], s=3, color="#9aa7b3", linewidths=0, rasterized=raster
+        )
+    axis.scatter(
+        series.at_s[good], times[good], s=5, color=colour, alpha=0.55, linewidths=0, rasterized=raster
+    )
+    if line.connection == "pooled":
+        cold = good & series.cold
+        axis.scatter(
+            series.at_s[cold],
+            times[cold],
+            s=20,
+            marker="^",
+            facecolors="none",
+            edgecolors=INK,
+            linewidths=0.8,
+        )
+    bad = ~series.accepted
+    if bad.any():
+        at = np.where(np.isfinite(times[bad]), np.minimum(times[bad], top), top)
+        axis.scatter(series.at_s[bad], at, s=18, marker="x", color=BAD, linewidths=0.9, rasterized=raster)
+        axis.text(
+            1, 1.02, f"{int(bad.sum())} not accepted", transform=axis.transAxes, ha="right", color=BAD, size=8
+        )
+    axis.set_ylim(0, top * 1.04)
+    axis.set_xlim(left=0)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.yaxis.set_major_locator(MaxNLocator(4))
+    axis.grid(color=GRID)
+    axis.set_xlabel("s")
+    axis.set_ylabel("ms")
+
+
+# ------------------------------------------------------------------------- trends
+
+
+def trend_chart(trends: Sequence[Trend], xlabel: str, name: str) -> str:
+    """p50 against something that varies from case to case, with a fitted line where there is one."""
+    with _styled():
+        figure, (axis,) = _grid(1, 1, 3.9)
+        right = max(max(trend.x) for trend in trends)
+        for position, trend in enumerate(trends):
+            _draw_trend(axis, trend, colour_of(trend.transport, trend.connection, position), right)
+        axis.set_xlim(0, right * 1.45)
+        axis.set_ylim(bottom=0)
+        axis.set_xticks(sorted({x for trend in trends for x in trend.x}))
+        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set(xlabel=xlabel, ylabel="p50, ms")
+        axis.grid(color=GRID)
+        ends = [_end_of(trend) for trend in trends]
+        heights = [float(axis.transData.transform((right, end))[1]) for end in ends]
+        for trend, end, height, placed in zip(trends, ends, heights, spread(heights, 12.0), strict=True):
+            colour = colour_of(trend.transport, trend.connection, trends.index(trend))
+            axis.annotate(
+                f"{visible(trend.name)}: {visible(trend.words)}",
+                (trend.x[-1], end),
+                xytext=(7, placed - height),
+                textcoords="offset points",
+                va="center",
+                color=colour,
+                weight="bold",
+                size=8.5,
+            )
+        return _svg(figure, name)
+
+
+def _end_of(trend: Trend) -> float:
+    return trend.p50_ms[-1] if trend.slope is None else trend.intercept + trend.slope * trend.x[-1]
+
+
+def _draw_trend(axis: Axes, trend: Trend, colour: str, right: float) -> None:
+    below = np.subtract(trend.p50_ms, trend.low_ms)
+    above = np.subtract(trend.high_ms, trend.p50_ms)
+    axis.errorbar(trend.x, trend.p50_ms, yerr=[below, above], fmt="o", color=colour, markersize=5, capsize=2)
+    if trend.slope is None:
+        axis.plot(trend.x, trend.p50_ms, color=colour, linewidth=1.5)
+    else:
+        axis.plot(
+            [0, right], [trend.intercept, trend.intercept + trend.slope * right], color=colour, linewidth=1.5
+        )
+
+
+# -------------------------------------------------------------------------- canvas
+
+
+def _styled() -> AbstractContextManager[None]:
+    return mpl.rc_context(
+        {
+            "svg.fonttype": "none",
+            "svg.hashsalt": "sendbench",
+            "text.parse_math": False,
+            "font.family": "DejaVu Sans",
+            "font.size": 9.0,
+            "text.color": INK,
+            "axes.labelcolor": MUTED,
+            "axes.edgecolor": "#b9c4cf",
+            "axes.linewidth": 0.8,
+            "axes.titlesize": 10.0,
+            "axes.titleweight": "bold",
+            "axes.titlelocation": "left",
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.axisbelow": True,
+            "xtick.color": MUTED,
+            "ytick.color": MUTED,
+            "xtick.major.size": 3.0,
+            "ytick.major.size": 3.0,
+            "legend.frameon": False,
+            "figure.dpi": 72.0,
+            "savefig.dpi": 150.0,
+        }
+    )
+
+
+def _grid(count: int, columns: int, height: float) -> tuple[Figure, list[Axes]]:
+    """`count` axes in rows of `columns`, each `height` inches high."""
+    rows = max(1, -(-count // columns))
+    figure = Figure(figsize=(WIDTH, rows * height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes[count:]:
+        axis.set_visible(False)
+    return figure, axes[: max(1, count)]
+
+
+def _svg(figure: Figure, name: str) -> str:
+    """The figure as an `<svg>` element whose ids no other chart on the page has."""
+    out = io.BytesIO()
+    with warnings.catch_warnings():
+        # A label may hold any character; the page's font draws it, ours need not know it.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None}, transparent=True)
+    text = out.getvalue().decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    return re.sub(r"<[^>]+>", lambda tag: _own_ids(tag[0], name), text)
+
+
+def _own_ids(tag: str, name: str) -> str:
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", tag)
