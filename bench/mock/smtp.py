@@ -90,6 +90,9 @@ class SmtpConnection(asyncio.Protocol):
         self._deciding: MessageReceived | None = None
         self._decided: list[tuple[str, int, int]] = []
         self._paused = False
+        self._shaking_hands = False
+        self._early: list[tuple[bytes, int]] = []
+        """What came by TLS before the loop told us that TLS is on: Finished and EHLO share a packet."""
 
     # ------------------------------------------------------------------ called by the event loop
 
@@ -106,6 +109,12 @@ class SmtpConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes of the client, decrypted."""
         now_ns = monotonic_ns()
+        if self._shaking_hands:
+            self._early.append((data, now_ns))
+        else:
+            self._take(data, now_ns)
+
+    def _take(self, data: bytes, now_ns: int) -> None:
         self._machine.receive(data, now_ns)
         if self._deciding is None:
             self._go_on(now_ns)
@@ -128,8 +137,6 @@ class SmtpConnection(asyncio.Protocol):
         """Read on until the machine waits for something; `now_ns`: when the input came."""
         while (event := self._machine.next_event()) is not None:
             self._handle(event, now_ns)
-            if self._deciding is not None:
-                break
         self._flush()
         if self._machine.closed:
             self.close()
@@ -150,12 +157,12 @@ class SmtpConnection(asyncio.Protocol):
                 pass
 
     def _decide_late(self, event: MessageReceived) -> None:
-        if self._deciding is not event:
+        if self._deciding is not event or self._transport is None or self._transport.is_closing():
             return  # the client has gone meanwhile
         self._deciding = None
         self._decide(event)
         self._go_on(monotonic_ns())
-        if self._paused and self._transport is not None:
+        if self._paused and self._deciding is None and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
 
@@ -179,6 +186,7 @@ class SmtpConnection(asyncio.Protocol):
     def _start_tls(self) -> None:
         """Read nothing more in the clear, and shake hands."""
         assert self._below is not None
+        self._shaking_hands = True
         self._below.pause_reading()
         task = asyncio.get_running_loop().create_task(self._shake_hands(self._below))
         self._mock.handshakes.add(task)
@@ -191,16 +199,23 @@ class SmtpConnection(asyncio.Protocol):
                 below, self, self._mock.context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
             )
         except OSError:  # a failed handshake, a client that has gone: nothing more can be said to it
+            transport = None
+        if transport is None or self._below is None:
             below.abort()
             self.connection_lost(None)
             return
-        if transport is None or self._below is None:
-            return
         self._transport = transport
+        self._secured()
+
+    def _secured(self) -> None:
+        self._shaking_hands = False
         if self._mock.tls is TlsMode.IMPLICIT:
             self._greet()
         else:
             self._machine.tls_started()
+        early, self._early = self._early, []
+        for data, now_ns in early:
+            self._take(data, now_ns)
 
     def close(self) -> None:
         """Say what has been written, close_notify and FIN, and wait for nothing."""

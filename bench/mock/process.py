@@ -1,0 +1,78 @@
+"""A mock in a process of its own, as `run` uses it: its CPU time must not be the generator's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from bench.errors import BenchError, ExitCode, RefusedError, SetupError, UsageError
+from bench.mock.spec import MockSpec, Ready
+
+START_S = 20.0
+STOP_S = 5.0
+LINE_LIMIT_BYTES = 2**20
+_ERRORS: dict[int, type[BenchError]] = {ExitCode.REFUSED: RefusedError, ExitCode.USAGE: UsageError}
+
+
+@asynccontextmanager
+async def mock_process(spec: MockSpec) -> AsyncIterator[Ready]:
+    """Start the mock of `spec` and end it with the block; its logs are complete after that.
+
+    It is ended by closing its standard input, so it goes even if this process is killed; what does not go
+    within STOP_S is killed. Raises SetupError when it does not start, or RefusedError or UsageError
+    where that is why.
+    """
+    process = await anyio.open_process(
+        [sys.executable, "-P", "-m", "bench.mock"],  # -P: a folder `bench` where the user works is not ours
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None,
+        env={**os.environ, "PYTHONPATH": _python_path()},
+        start_new_session=True,  # Ctrl-C is for the run, which ends the mock in order
+    )
+    try:
+        yield await _start(process, spec)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await _end(process)
+
+
+def _python_path() -> str:
+    ours = str(Path(__file__).parents[2])
+    return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
+
+
+async def _start(process: Process, spec: MockSpec) -> Ready:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with anyio.fail_after(START_S):
+            await process.stdin.send(spec.to_json().encode() + b"\n")
+            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", LINE_LIMIT_BYTES)
+            shape = json.loads(line)
+            if "error" in shape:
+                raise _ERRORS.get(await process.wait(), SetupError)(shape["error"])
+            return Ready.from_json(line.decode())
+    except TimeoutError:
+        raise SetupError(f"the mock was not ready within {START_S:g} s") from None
+    except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.DelimiterNotFound, ValueError) as error:
+        raise SetupError("the mock ended before it was ready; its own words stand above") from error
+
+
+async def _end(process: Process) -> None:
+    assert process.stdin is not None
+    await process.stdin.aclose()
+    with anyio.move_on_after(STOP_S):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+    await process.aclose()

@@ -1,0 +1,218 @@
+"""Everything a `MockSpec` asks for, started in order and ended in the opposite order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+import ssl
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from ipaddress import ip_address
+from typing import Protocol
+
+from bench.clock import Alarm
+from bench.errors import RefusedError, SetupError, StorageError, UsageError
+from bench.mock.certificates import ThrowAwayAuthority, throw_away_authority
+from bench.mock.log import TakenLog, WireLog
+from bench.mock.service import Decider
+from bench.mock.shaper import Shaper
+from bench.mock.smtp import SmtpMock, serve_smtp
+from bench.mock.spec import Credentials, MockSpec, Ready
+from bench.model import Auth, TlsMode
+from bench.protocol.smtp_server import ServerConfig
+from bench.providers import PROVIDERS, get_provider
+
+FLUSH_S = 0.25
+"""How long a line of a log may wait in memory."""
+
+
+class Stop(Protocol):
+    """An event, of asyncio or anyio."""
+
+    async def wait(self) -> object: ...
+
+
+async def serve(spec: MockSpec, ready: Callable[[Ready], None], stop: Stop) -> None:
+    """Be the mock of `spec`: call `ready` once it listens and return soon after `stop` is set.
+
+    Raises RefusedError for an address it must not use, SetupError where it cannot listen, StorageError
+    where a log cannot be written.
+    """
+    _check_addresses(spec)
+    async with AsyncExitStack() as stack:
+        house = await stack.enter_async_context(_house(spec))
+        ready(await _start(house, stack))
+        try:
+            await _flush_until(house, stop)
+        except OSError as error:
+            raise StorageError(f"the mock's log cannot be written: {error}") from error
+
+
+class _House:
+    """What the servers of a mock share."""
+
+    def __init__(self, spec: MockSpec, alarm: Alarm, log: TakenLog, wire_log: WireLog) -> None:
+        self.spec, self.alarm, self.log, self.wire_log = spec, alarm, log, wire_log
+        self.authority: ThrowAwayAuthority | None = None
+        rng = secrets.SystemRandom()
+        self.auths: Mapping[str, Auth] = {
+            name: provider.mock_credentials(rng) for name, provider in PROVIDERS.items()
+        }
+        """provider -> what this process lets in; new each time, whatever the seed."""
+
+    def context(self, *alpn: str) -> ssl.SSLContext | None:
+        """A server's side of TLS, where there is any."""
+        return self.authority.server_context(resume=self.spec.resume, alpn=alpn) if self.authority else None
+
+
+@asynccontextmanager
+async def _house(spec: MockSpec) -> AsyncIterator[_House]:
+    with TakenLog(spec.log) as log, WireLog(spec.wire_log) as wire_log, Alarm() as alarm:
+        house = _House(spec, alarm, log, wire_log)
+        if spec.kind == "relay" or spec.tls is TlsMode.NONE:
+            yield house
+            return
+        with throw_away_authority([] if _is_any(spec.host) else [spec.host]) as house.authority:
+            yield house
+
+
+async def _flush_until(house: _House, stop: Stop) -> None:
+    while True:
+        try:
+            async with asyncio.timeout(FLUSH_S):
+                await stop.wait()
+                return
+        except TimeoutError:
+            house.log.flush()
+            house.wire_log.flush()
+
+
+async def _start(house: _House, stack: AsyncExitStack) -> Ready:
+    spec = house.spec
+    smtp: tuple[str, int] | None = None
+    api: Mapping[str, str] = {}
+    smtp_auth, api_auths = None, {}
+    if spec.upstream is not None:
+        smtp = await _shaped(house, stack, spec.upstream, "relay")
+    if spec.kind in ("smtp", "all"):
+        smtp, smtp_auth = await _start_smtp(house, stack)
+    if spec.kind in ("api", "all"):
+        api, api_auths = await _start_api(house, stack), dict(house.auths)
+    return Ready(
+        smtp=smtp,
+        api=api,
+        credentials=Credentials(smtp_auth, api_auths),
+        ca_file=str(house.authority.ca_file) if house.authority else None,
+        log=spec.log,
+        pid=os.getpid(),
+    )
+
+
+async def _shaped(
+    house: _House, stack: AsyncExitStack, server: tuple[str, int], name: str
+) -> tuple[str, int]:
+    """Where clients have to go to reach `server`."""
+    spec = house.spec
+    if spec.kind != "relay" and not spec.network.shaped:
+        return server
+    seed = spec.seed + sum(name.encode())  # one series for each of several shapers
+    return await stack.enter_async_context(
+        Shaper(server, spec.network, house.alarm, seed, house.wire_log.add)
+    )
+
+
+async def _start_smtp(house: _House, stack: AsyncExitStack) -> tuple[tuple[str, int], Auth | None]:
+    spec = house.spec
+    try:
+        auth = get_provider(spec.provider).smtp_auth(house.auths[spec.provider])
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    config = ServerConfig(
+        starttls=spec.tls is TlsMode.STARTTLS,
+        auth=auth if spec.auth_mechanisms else None,
+        mechanisms=spec.auth_mechanisms,
+        max_message_bytes=spec.max_message_bytes,
+        max_recipients=spec.max_recipients,
+    )
+    decider = Decider(spec.service_time, spec.seed)
+    mock = SmtpMock(config, spec.tls, house.context(), decider, house.alarm, house.log)
+    listener = _listen(spec.host, spec.port)
+    await stack.enter_async_context(serve_smtp(mock, listener))
+    address = await _shaped(house, stack, _address(listener), "smtp")
+    return address, config.auth
+
+
+async def _start_api(house: _House, stack: AsyncExitStack) -> Mapping[str, str]:
+    import anyio  # here, with uvicorn, as nothing else needs them
+
+    from bench.mock.api import serve_api
+
+    spec = house.spec
+    listener = _listen(spec.host, spec.port if spec.kind == "api" else 0)
+    group = await stack.enter_async_context(anyio.create_task_group())
+    stack.callback(group.cancel_scope.cancel)
+    await group.start(
+        partial(
+            serve_api,
+            [listener],
+            ssl_context=house.context("http/1.1"),
+            providers=PROVIDERS,
+            credentials=house.auths,
+            decider=Decider(spec.service_time, spec.seed),
+            taken_log=house.log,
+            alarm=house.alarm,
+            seed=spec.seed,
+            any_host=not _is_loopback(spec.host),
+        )
+    )
+    host, port = await _shaped(house, stack, _address(listener), "api")
+    scheme = "http" if house.authority is None else "https"
+    netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return {name: f"{scheme}://{netloc}/{name}" for name in PROVIDERS}
+
+
+# ------------------------------------------------------------------------ addresses
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _is_any(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
+
+
+def _check_addresses(spec: MockSpec) -> None:
+    """The safety rules: a mock serves this machine alone unless told otherwise, and relays to it only."""
+    if spec.upstream is not None and not _is_loopback(spec.upstream[0]):
+        raise RefusedError(f"{spec.upstream[0]}: a relay stands in front of loopback addresses only")
+    if _is_loopback(spec.host):
+        return
+    if not spec.listen_any:
+        raise RefusedError(f"{spec.host}: a mock serves this machine alone; --listen-any lifts that")
+    if spec.kind in ("smtp", "all") and not spec.auth_mechanisms:
+        raise RefusedError(f"{spec.host}: a mock that others can reach must demand AUTH")
+    sys.stderr.write(f"warning: the mock can be reached by other machines at {spec.host}\n")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise SetupError(f"the mock cannot listen on {host}:{port}: {error.strerror or error}") from error
+
+
+def _address(listener: socket.socket) -> tuple[str, int]:
+    host, port = listener.getsockname()[:2]
+    return host, port
