@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from typing import cast
 
 from bench.clock import Alarm, monotonic_ns
 from bench.mock.log import TakenLog
@@ -98,8 +99,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        assert isinstance(transport, asyncio.Transport)
-        self._below = self._transport = transport
+        self._below = self._transport = cast(asyncio.Transport, transport)  # uvloop's derive from nothing
         self._mock.connections.add(self)
         if self._machine.secured:
             self._start_tls()
