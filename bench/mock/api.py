@@ -38,7 +38,7 @@ KEEP_LIMIT = 50 * 2**20
 """Bytes of a request body that are kept for a provider that documents no limit."""
 KEEP_ALIVE_S = 3600
 BACKLOG = 2048
-STOP_S = 0.2
+STOP_S = 0.1
 """How long open connections may take to end by themselves; twice that is the longest a stop takes."""
 
 LOCAL_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
@@ -66,7 +66,7 @@ async def serve_api(
     than this machine, for a mock that is meant to be reached from others. The service time runs from the
     last byte of a request to the first of its answer. `task_status` is told when connections are taken.
     """
-    app = _Application(providers, credentials, decider, taken_log, alarm, Random(seed), any_host)
+    app = Application(providers, credentials, decider, taken_log, alarm, Random(seed), any_host)
     state = ServerState()
     config = _config(app)
     loop = asyncio.get_running_loop()
@@ -86,7 +86,7 @@ async def serve_api(
         await _stop(servers, state, app)
 
 
-def _config(app: _Application) -> Config:
+def _config(app: Application) -> Config:
     config = Config(
         app,
         interface="asgi3",
@@ -104,7 +104,7 @@ def _config(app: _Application) -> Config:
     return config
 
 
-async def _stop(servers: Sequence[asyncio.Server], state: ServerState, app: _Application) -> None:
+async def _stop(servers: Sequence[asyncio.Server], state: ServerState, app: Application) -> None:
     """Take no more connections, let answers that are being written go out, and cut the rest."""
     for server in servers:
         server.close()
@@ -133,7 +133,7 @@ class _TimedProtocol(HttpToolsProtocol):
         connected = transport.get_extra_info("socket")
         if connected is not None:
             connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._joining = _Joining(transport)
+        self._joining = Joining(transport)
         super().connection_made(self._joining)  # type: ignore[arg-type]  # it is all that uvicorn needs
 
     def data_received(self, data: bytes) -> None:
@@ -156,7 +156,7 @@ class _TimedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
 
-class _Joining:
+class Joining:
     """A transport that sends head and body of an answer in one piece, as front ends of providers do.
 
     ASGI hands them over one after the other, and with TCP_NODELAY each would be a segment of its own.
@@ -185,7 +185,7 @@ class _Joining:
         return getattr(self._transport, name)
 
 
-class _Application:
+class Application:
     """The ASGI application: finds the provider, lets it answer, and takes the planted time over it."""
 
     def __init__(

@@ -182,6 +182,8 @@ def _content(parts: Parts) -> list[dict[str, str]]:
 
 
 def _attachment(each: Attachment) -> dict[str, str]:
+    if not each.content:
+        raise UsageError(f"message.attachments: {each.filename!r} is empty, which SendGrid refuses")
     return {
         "content": b64encode(each.content).decode("ascii"),
         "type": each.content_type,

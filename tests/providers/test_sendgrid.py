@@ -104,6 +104,7 @@ def test_a_reply_to_header_becomes_the_field_of_that_name() -> None:
         (replace(PARTS, text="", html=""), "text or an HTML part"),
         (replace(PARTS, headers=(("X-A", "1"), ("x-a", "2"))), "'x-a' only once"),
         (replace(PARTS, headers=(("Reply-To", ""),)), "Reply-To '' is not an address"),
+        (replace(PARTS, attachments=(Attachment("a", "text/plain", b""),)), "'a' is empty"),
     ],
 )
 def test_what_the_api_cannot_carry_is_refused_before_anything_is_sent(parts: Parts, match: str) -> None:
