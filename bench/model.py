@@ -6,6 +6,7 @@ Read top to bottom this is the way data takes through the program:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -106,6 +107,35 @@ class Target:
     port: int = 0
     path: str = "/"
     https: bool = False
+
+
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_ADDRESS = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*\Z")
+_HEADER_NAME = re.compile(r"[!-9;-~]+\Z")
+
+
+def check_address(text: str) -> str:
+    """The bare address `local@domain`, unchanged: what is checked is what is sent.
+
+    Raises ValueError for anything else: a display name, a list, quotes, a line break, non-ASCII
+    characters, an address that is too long (RFC 5321 section 4.5.3.1).
+    """
+    if not text.isascii():
+        raise ValueError(f"{text!r} is not ASCII; addresses that need SMTPUTF8 are not built yet")
+    if _ADDRESS.match(text) is None:
+        raise ValueError(f"{text!r} is not one bare address such as ann@example.org")
+    if len(text) > 254 or len(text.partition("@")[0]) > 64:
+        raise ValueError(f"{text!r} is too long for an address (254 characters, 64 before the @)")
+    return text
+
+
+def check_header(name: str, value: str) -> None:
+    """Raise ValueError for a header that could end early or start another (CR, LF, NUL, non-ASCII name)."""
+    if _HEADER_NAME.match(name) is None:
+        raise ValueError(f"{name!r} is not a header name: printable ASCII without spaces and colons")
+    if any(c in value for c in "\r\n\0"):
+        raise ValueError(f"the value of header {name} holds a line break or NUL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,8 +560,10 @@ class ThresholdResult:
 
     text: str
     value: float | None
+    """None: inconclusive, or beyond every accepted message; `note` says which."""
     verdict: ThresholdVerdict
     line: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -600,6 +632,8 @@ class RunInfo:
     facts: Mapping[str, str] = field(default_factory=dict)
     """How it was measured: machine, kernel, Python, event loop, timer, client versions ..."""
     tags: Mapping[str, str] = field(default_factory=dict)
+    reason: str | None = None
+    """Why it was aborted or is invalid, in one line."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,143 @@
+"""Message number -> due time. Pure arithmetic: no clock, no waiting, no state of the run.
+
+Times are ns after the schedule's start. Message numbers count from 0 and include the warm-up
+messages, which come first: at the model's own rate, or at the first rate of a ramp or of steps,
+whose curve then begins where the warm-up ends.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from array import array
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import accumulate
+from typing import Protocol
+
+from bench.model import Load
+
+SECOND = 10**9
+
+
+class Pacer(Protocol):
+    """Says when each message is due."""
+
+    count: int | None
+    """Messages of the whole schedule, warm-up included; None where a duration bounds a closed model."""
+
+    def due_ns(self, seq: int) -> int | None:
+        """When message `seq` is due; None in a closed model, which has no schedule."""
+        ...
+
+
+class Closed:
+    """No schedule: a message starts when a worker is free."""
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self.count = None if load.messages is None else load.messages + load.warmup
+
+    def due_ns(self, seq: int) -> int | None:
+        """None: the wait for the answer before is what paces a closed model."""
+        return None
+
+
+class Constant:
+    """Equal gaps of 1/rate, exact to the nanosecond for any number of messages."""
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self.count: int | None = _total(load)
+        self._gap_ns = SECOND / Fraction(load.rates_per_s[0]).limit_denominator(10**6)
+
+    def due_ns(self, seq: int) -> int | None:
+        """`seq / rate`."""
+        return round(seq * self._gap_ns)
+
+
+class Poisson:
+    """Exponentially distributed gaps, independent of each other, from a seed; the first message is due at 0."""
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self.count: int | None = _total(load)
+        self._rate_per_ns = load.rates_per_s[0] / SECOND
+        self._random = random.Random(f"sendbench pacing {seed}")
+        self._due = array("d", [0.0])
+
+    def due_ns(self, seq: int) -> int | None:
+        """The sum of the first `seq` gaps; they are drawn in order, whatever order is asked in."""
+        while len(self._due) <= seq:
+            self._due.append(self._due[-1] + self._random.expovariate(self._rate_per_ns))
+        return round(self._due[seq])
+
+
+class Ramp:
+    """A rate that goes from one value to another in a straight line.
+
+    By time t a ramp from a to b over D has released N(t) = a t + (b - a) t^2 / 2D messages; message
+    n is due where N(t) = n. The root is taken in the form 2n / (a + sqrt(a^2 + 2 n (b - a) / D)),
+    which loses no digits where b is near a.
+    """
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self.count: int | None = _total(load)
+        self._start, end = load.rates_per_s
+        assert load.duration_ns is not None
+        self._slope = (end - self._start) * SECOND / load.duration_ns
+        self._warmup = load.warmup
+
+    def due_ns(self, seq: int) -> int | None:
+        """The time at which the integral of the rate reaches `seq`."""
+        if seq < self._warmup:
+            return round(seq * SECOND / self._start)
+        begin = self._warmup * SECOND / self._start if self._warmup else 0.0
+        return round(begin + self._time_of(seq - self._warmup) * SECOND)
+
+    def _time_of(self, n: int) -> float:
+        if n == 0:
+            return 0.0
+        # A falling ramp's curve is flat at its end: rounding may carry the root just below 0.
+        root = math.sqrt(max(0.0, self._start**2 + 2 * n * self._slope))
+        return 2 * n / (self._start + root)
+
+
+class Steps:
+    """One rate after the other, each held for the same time."""
+
+    def __init__(self, load: Load, seed: int) -> None:
+        self.count: int | None = _total(load)
+        assert load.step_ns is not None
+        self._rates: Sequence[float] = load.rates_per_s
+        self._step_s = load.step_ns / SECOND
+        self._released = [0.0, *accumulate(rate * self._step_s for rate in self._rates)]
+        self._warmup = load.warmup
+
+    def due_ns(self, seq: int) -> int | None:
+        """The time at which the sum of rate times step reaches `seq`."""
+        if seq < self._warmup:
+            return round(seq * SECOND / self._rates[0])
+        begin, n = self._warmup / self._rates[0], seq - self._warmup
+        step = bisect_right(self._released, n) - 1
+        step = min(step, len(self._rates) - 1)
+        at = step * self._step_s + (n - self._released[step]) / self._rates[step]
+        return round((begin + at) * SECOND)
+
+
+def _total(load: Load) -> int:
+    assert load.messages is not None
+    return load.messages + load.warmup
+
+
+PACERS: dict[str, Callable[[Load, int], Pacer]] = {
+    "closed": Closed,
+    "constant": Constant,
+    "poisson": Poisson,
+    "ramp": Ramp,
+    "steps": Steps,
+}
+"""Load model -> its pacer."""
+
+
+def pacer_for(load: Load, seed: int) -> Pacer:
+    """The pacer of a load; the same seed gives the same schedule."""
+    return PACERS[load.model](load, seed)

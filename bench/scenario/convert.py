@@ -1,0 +1,215 @@
+"""A validated form -> Case, with every check that concerns more than one key."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from bench.errors import RefusedError
+from bench.model import (
+    Auth,
+    Case,
+    Connection,
+    Load,
+    MessageSpec,
+    Network,
+    Secret,
+    ServiceTime,
+    SmtpOptions,
+    Target,
+    TargetKind,
+    TlsMode,
+    TlsSettings,
+    Transport,
+)
+from bench.scenario import form, known
+from bench.scenario.mail import message_spec
+from bench.scenario.matrix import Point
+from bench.scenario.paths import Files
+from bench.scenario.problems import Problems
+from bench.scenario.target import (
+    check_transport,
+    default_port,
+    default_transport,
+    is_loopback,
+    parse_target,
+    tls_mode,
+)
+from bench.scenario.tree import Node
+
+ID_KEYS = ("provider", "transport", "connection")
+
+
+class Converter:
+    """Turns the points of one scenario into cases; what is wrong goes to `problems`."""
+
+    def __init__(self, files: Files, problems: Problems) -> None:
+        self._files, self._problems = files, problems
+        self._messages: dict[int, tuple[Node, MessageSpec]] = {}
+
+    def case(self, index: int, point: Point, values: form.CaseForm) -> Case:
+        """The case of a point. Raises RefusedError for credentials that would travel in clear text."""
+        tree = point.tree
+        target, transport = self._target(values, tree)
+        tls = self._tls(values, tree, target, transport)
+        target = replace(target, port=default_port(target, tls.mode))
+        load = self._load(values, tree)
+        client = self._client(values, tree, transport)
+        auth = _auth(values.auth)
+        if auth is not None and tls.mode is TlsMode.NONE and not is_loopback(target):
+            raise RefusedError(self._clear_text(tree, target))
+        fixed = {"provider": values.provider, "transport": transport.value, "connection": values.connection}
+        return Case(
+            index=index,
+            id=case_id(fixed, point),
+            labels={**fixed, "client": client, "load": load.model, **point.varying},
+            target=target,
+            provider=values.provider,
+            transport=transport,
+            connection=Connection(values.connection),
+            client=client,
+            message=self._message(values, tree),
+            network=self._network(values, tree, target),
+            service_time=self._service_time(values, tree),
+            load=load,
+            tls=tls,
+            auth=auth,
+            pool_size=values.pool.size or load.concurrency or load.max_in_flight or 1,
+            smtp=SmtpOptions(values.smtp.pipelining, values.smtp.chunking),
+            timeout_ns=values.timeout,
+        )
+
+    def _target(self, values: form.CaseForm, tree: Node) -> tuple[Target, Transport]:
+        try:
+            target = parse_target(values.target)
+        except ValueError as error:
+            self._problems.add(tree.nearest("target"), str(error))
+            target = Target(TargetKind.MOCK)
+        transport = Transport(values.transport) if values.transport else default_transport(target)
+        try:
+            check_transport(target, transport)
+        except ValueError as error:
+            self._problems.add(tree.nearest("transport"), str(error))
+        return target, transport
+
+    def _tls(self, values: form.CaseForm, tree: Node, target: Target, transport: Transport) -> TlsSettings:
+        tls = values.tls if isinstance(values.tls, form.TlsForm) else form.TlsForm(mode=values.tls)
+        asked = TlsMode(tls.mode) if tls.mode is not None else None
+        try:
+            mode = tls_mode(target, transport, asked)
+        except ValueError as error:
+            self._problems.add(tree.nearest("tls.mode"), str(error))
+            mode = TlsMode.NONE
+        return TlsSettings(mode, tls.verify, tls.resume, self._ca_file(tls.ca, tree))
+
+    def _ca_file(self, name: str | None, tree: Node) -> str | None:
+        if name is None:
+            return None
+        at = tree.nearest("tls.ca")
+        try:
+            path = self._files.inside(name, at)
+            if b"-----BEGIN CERTIFICATE-----" not in self._files.content(name, at):
+                raise ValueError(f"{name} holds no certificate in PEM form")
+        except ValueError as error:
+            self._problems.add(at, str(error))
+            return None
+        return str(path)
+
+    def _client(self, values: form.CaseForm, tree: Node, transport: Transport) -> str:
+        if isinstance(values.client, form.ClientForm):
+            client = values.client.smtp if transport is Transport.SMTP else values.client.api
+        else:
+            client = values.client
+        if client not in known.CLIENTS[transport]:
+            text = f"{client} does not speak {transport.value}; write client: {{smtp: ..., api: ...}}"
+            self._problems.add(tree.nearest("client"), text)
+        return client
+
+    def _message(self, values: form.CaseForm, tree: Node) -> MessageSpec:
+        node = tree.entries.get("message") or Node({}, "message", tree.line, tree.column)
+        if id(node) not in self._messages:  # cases that share a message share its attachments
+            spec = message_spec(values.message, node, self._files, self._problems)
+            self._messages[id(node)] = (node, spec)
+        return self._messages[id(node)][1]
+
+    def _network(self, values: form.CaseForm, tree: Node, target: Target) -> Network:
+        network = Network(values.network.rtt, values.network.jitter, values.network.bandwidth)
+        if network.jitter_ns > network.rtt_ns:
+            self._problems.add(tree.nearest("network.jitter"), "must not be more than the rtt it spreads")
+        if network.shaped and not is_loopback(target):
+            text = "shapes loopback targets only; remove it, or use target: mock"
+            self._problems.add(tree.nearest("network"), text)
+        return network
+
+    def _service_time(self, values: form.CaseForm, tree: Node) -> ServiceTime:
+        planted = values.mock.service_time
+        if isinstance(planted, int):
+            return ServiceTime("constant", planted)
+        if planted.lognormal is not None:
+            return ServiceTime("lognormal", planted.lognormal.p50, sigma=planted.lognormal.sigma)
+        if planted.exponential is not None:
+            return ServiceTime("exponential", planted.exponential.mean)
+        assert planted.uniform is not None
+        if planted.uniform.low > planted.uniform.high:
+            at = tree.nearest("mock.service_time.uniform")
+            self._problems.add(at, "low must not be more than high")
+        return ServiceTime("uniform", planted.uniform.low, high_ns=planted.uniform.high)
+
+    def _load(self, values: form.CaseForm, tree: Node) -> Load:
+        load = load_of(values.load)
+        if (load.messages or 0) + load.warmup > known.MAX_MESSAGES:
+            text = f"makes more than {known.MAX_MESSAGES} messages"
+            self._problems.add(tree.nearest("load"), text)
+        return load
+
+    def _clear_text(self, tree: Node, target: Target) -> str:
+        at = tree.nearest("auth")
+        where = f"{self._problems.file}:{at.line}:{at.column}: " if at.line else ""
+        text = f"refused to send credentials to {target.host} without TLS; set tls to starttls or implicit"
+        return f"{where}auth: {text}"
+
+
+def case_id(fixed: dict[str, str], point: Point) -> str:
+    """`provider/transport/connection` plus every other varying key as `/key=value`, sorted."""
+    others = sorted(f"{key}={text}" for key, text in point.varying.items() if key not in ID_KEYS)
+    return "/".join((*(fixed[key] for key in ID_KEYS), *others))
+
+
+def load_of(values: form.Form) -> Load:
+    """The load model; open ones get the number of messages that fall due before their end."""
+    if isinstance(values, form.ClosedForm):
+        return Load("closed", values.messages, values.duration, values.warmup, concurrency=values.concurrency)
+    if isinstance(values, form.ConstantForm | form.PoissonForm):
+        messages = values.messages or due_before(values.rate * (values.duration or 0) / 1e9)
+        duration = values.duration or round(messages * 1e9 / values.rate)
+        rates: tuple[float, ...] = (values.rate,)
+        step = None
+    elif isinstance(values, form.RampForm):
+        rates, duration, step = (values.start, values.to), values.duration, None
+        messages = due_before((values.start + values.to) / 2 * duration / 1e9)
+    else:
+        assert isinstance(values, form.StepsForm)
+        rates, step = tuple(values.rates), values.step
+        duration = step * len(rates)
+        messages = due_before(math.fsum(rates) * step / 1e9)
+    return Load(
+        values.model,
+        messages,
+        duration,
+        values.warmup,
+        rates_per_s=rates,
+        step_ns=step,
+        max_in_flight=values.max_in_flight,
+    )
+
+
+def due_before(expected: float) -> int:
+    """How many of the messages 0, 1, 2, ... fall due while `expected` of them are scheduled; at least one."""
+    return max(1, math.ceil(expected - 1e-6))
+
+
+def _auth(values: form.AuthForm | None) -> Auth | None:
+    if values is None:
+        return None
+    user = Secret(values.user) if isinstance(values.user, str) else values.user
+    return Auth(user, values.password)

@@ -1,0 +1,36 @@
+"""The words a scenario may use, and those that are reserved for what is not built yet."""
+
+from __future__ import annotations
+
+from bench.model import Transport
+
+PROVIDERS = ("generic", "sendgrid")
+"""Providers that can be addressed; the same names as the registry of `bench.providers`."""
+PROVIDERS_NOT_BUILT = (
+    "mailgun", "postmark", "resend", "ses", "mailjet", "brevo", "smtpcom", "mailtrap",
+)  # fmt: skip
+
+CLIENTS: dict[Transport, tuple[str, ...]] = {
+    Transport.SMTP: ("aiosmtplib",),
+    Transport.API: ("httpx",),
+}
+"""Clients for each transport, the default first; the same names as the registry of `bench.transports`."""
+DEFAULT_CLIENT = {transport.value: names[0] for transport, names in CLIENTS.items()}
+CLIENTS_NOT_BUILT = ("wire", "smtplib", "httpx2")
+
+NOT_BUILT = "not built yet in this version of sendbench"
+RESERVED_KEYS = frozenset(
+    {"workers", "batch", "faults", "retry", "compare"}
+    | {f"pool.{key}" for key in ("max_messages", "idle_limit", "max_age", "ping", "preconnect", "order")}
+)
+"""Keys of the version 1 form whose feature is not built yet, by dotted name."""
+
+DEFAULT_PROVIDER = "generic"
+DEFAULT_SIZE = 10 * 1024
+"""Bytes of a message whose scenario names neither size nor content."""
+DEFAULT_TIMEOUT_NS = 60 * 10**9
+DEFAULT_MAX_IN_FLIGHT = 100
+DEFAULT_CONCURRENCY = 1
+MAX_CASES = 1000
+MAX_MESSAGES = 10_000_000
+"""Most messages a case may send, warm-up included."""

@@ -1,0 +1,183 @@
+"""A scenario file -> Scenario: one pass of small steps, each adding to what is known to be wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from bench.errors import ScenarioError
+from bench.model import Case, Scenario, Threshold
+from bench.scenario import form, matrix
+from bench.scenario.convert import Converter
+from bench.scenario.matrix import Point
+from bench.scenario.overlay import apply_override, choose_profile, merge, parse_override
+from bench.scenario.paths import Files
+from bench.scenario.problems import Problems, suggest
+from bench.scenario.references import Resolver, refuse_literals
+from bench.scenario.thresholds import parse_threshold
+from bench.scenario.tree import MAX_BYTES, Node, compose, decode
+from bench.scenario.wording import note_errors
+
+_OPEN_ONLY = ("latency", "lag")
+
+
+def load_file(
+    path: Path, overrides: Sequence[str], profile: str | None, environ: Mapping[str, str] | None
+) -> Scenario:
+    """Read, check and expand a scenario file. Raises ScenarioError, RefusedError."""
+    source = _read(path)
+    return _Loader(str(path), path.parent, os.environ if environ is None else environ).load(
+        source, overrides, profile
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ScenarioError(f"cannot read {path}: {error.strerror}") from None
+
+
+class _Loader:
+    def __init__(self, file: str, directory: Path, environ: Mapping[str, str]) -> None:
+        self._file, self._environ = file, environ
+        self._files = Files(directory)
+        self._problems = Problems(file)
+
+    def load(self, source: bytes, overrides: Sequence[str], profile: str | None) -> Scenario:
+        written = self._compose(source)
+        refuse_literals(written, self._problems)
+        self._check_profiles(written, profile)
+        base = choose_profile(written, profile, self._file) if profile is not None else written
+        tree = base
+        for text in overrides:
+            key, value = parse_override(text)
+            tree = apply_override(tree, key, value)
+        refuse_literals(tree, self._problems)
+        tree = tree.without("profiles")
+        tree = Resolver(self._environ, self._files, self._problems).resolve(tree)
+        points, forms = self._points(tree, base.entries.get("matrix"))
+        thresholds = self._thresholds(tree)
+        self._problems.raise_first()
+        cases = self._cases(points, forms)
+        self._check_where(thresholds, cases, tree, lenient=bool(overrides))
+        self._problems.raise_first()
+        first = forms[0]
+        return Scenario(
+            name=first.name,
+            description=first.description,
+            tags={key: node.text for key, node in tree.nearest("tags").entries.items()} if first.tags else {},
+            file=self._file,
+            source=source,
+            cases=cases,
+            thresholds=thresholds,
+        )
+
+    def _compose(self, source: bytes) -> Node:
+        tree = compose(decode(source, self._file), self._file)
+        if tree.value is None:
+            raise ScenarioError("the file is empty", file=self._file, line=1, column=1)
+        if not isinstance(tree.value, dict):
+            what = "must be a mapping of keys to values, beginning with version: 1"
+            raise ScenarioError(f"a scenario {what}", file=self._file, line=tree.line, column=tree.column)
+        return tree
+
+    def _points(self, tree: Node, declared: Node | None) -> tuple[list[Point], list[form.CaseForm]]:
+        """The points of the matrix and their validated forms; fewer forms where some are wrong."""
+        found = Problems(self._file)
+        points = matrix.expand(tree.without("thresholds"), found, declared=declared)
+        if not points:  # show what is wrong elsewhere, too
+            self._validate(tree.without("thresholds", "matrix"), partial=True)
+        self._problems.update(found)
+        forms = [self._validate(point.tree) for point in points]
+        return points, [values for values in forms if values is not None]
+
+    def _validate(self, tree: Node, *, partial: bool = False) -> form.CaseForm | None:
+        try:
+            return form.CaseForm.model_validate(tree.plain())
+        except ValidationError as error:
+            note_errors(error, tree, self._problems, without_missing=partial)
+            return None
+
+    def _check_profiles(self, written: Node, chosen: str | None) -> None:
+        """Check the profiles that were not chosen, too, as far as the environment lets us."""
+        profiles = written.entries.get("profiles")
+        if profiles is None:
+            return
+        if not isinstance(profiles.value, dict):
+            self._problems.add(profiles, "must be a mapping from names to scenario keys")
+            return
+        for name, node in profiles.entries.items():
+            if not isinstance(node.value, dict):
+                self._problems.add(node, "must be a mapping of scenario keys")
+                continue
+            for key in ("version", "name", "profiles"):
+                if key in node.entries:
+                    self._problems.add(node.entries[key], "cannot differ in a profile", at_key=True)
+            if name != chosen and not self._problems:
+                self._check_profile(written, node)
+
+    def _check_profile(self, written: Node, profile: Node) -> None:
+        unseen = Problems(self._file)
+        resolver = Resolver(self._environ, self._files, unseen)
+        merged = merge(written.without("profiles"), profile)
+        tree = resolver.resolve(merged)
+        if resolver.missing:
+            return
+        self._points(tree, merged.entries.get("matrix"))
+        self._thresholds(tree)
+
+    def _thresholds(self, tree: Node) -> tuple[Threshold, ...]:
+        node = tree.entries.get("thresholds")
+        if node is None:
+            return ()
+        if not isinstance(node.value, list):
+            self._problems.add(node, 'must be a list of lines such as "p95(service) < 800ms"')
+            return ()
+        parsed = []
+        for line in node.items:
+            try:
+                if not isinstance(line.value, str):
+                    raise ValueError('must be a line such as "p95(service) < 800ms"')
+                parsed.append(parse_threshold(line.value, line.line))
+            except ValueError as error:
+                self._problems.add(line, str(error))
+        return tuple(parsed)
+
+    def _cases(self, points: list[Point], forms: list[form.CaseForm]) -> tuple[Case, ...]:
+        converter = Converter(self._files, self._problems)
+        return tuple(
+            converter.case(index, point, values)
+            for index, (point, values) in enumerate(zip(points, forms, strict=True))
+        )
+
+    def _check_where(
+        self, thresholds: tuple[Threshold, ...], cases: tuple[Case, ...], tree: Node, *, lenient: bool
+    ) -> None:
+        for threshold, node in zip(thresholds, tree.nearest("thresholds").items, strict=False):
+            chosen = list(cases)
+            for key, text in threshold.where:
+                if key not in cases[0].labels:
+                    self._problems.add(node, f"no case has the label {key!r}{suggest(key, cases[0].labels)}")
+                    break
+                values = {case.labels[key] for case in cases}
+                if text not in values and not lenient:
+                    known = ", ".join(sorted(values))
+                    self._problems.add(
+                        node, f"no case has {key}={text}; there are {known}{suggest(text, values)}"
+                    )
+                    break
+                chosen = [case for case in chosen if case.labels[key] == text]
+            else:
+                self._check_subject(threshold, chosen, node, lenient)
+
+    def _check_subject(self, threshold: Threshold, chosen: list[Case], node: Node, lenient: bool) -> None:
+        if not chosen and not lenient:
+            self._problems.add(node, "matches no case")
+        if threshold.subject in _OPEN_ONLY and chosen and not any(case.load.open for case in chosen):
+            text = f"a closed load has no schedule and so no {threshold.subject}; use service"
+            self._problems.add(node, text)
