@@ -96,6 +96,9 @@ class Secret:
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return (Secret, ("***",))
 
+    def __getstate__(self) -> None:
+        """Python 3.11's default would hand the slots out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
