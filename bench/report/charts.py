@@ -22,7 +22,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 
 from bench.analysis.quantiles import Floats
 from bench.report.figures import MS, SET_UP, label
-from bench.report.panels import Line, Panel, Trend, spread
+from bench.report.panels import End, Line, Panel, Trend, spread
 from bench.report.series import Profile
 from bench.report.text import visible
 
@@ -81,7 +81,7 @@ def _draw_bars(axis: Axes, panel: Panel, *, narrow: bool) -> None:
         if one is None:
             axis.text(0, row, "nothing accepted", va="center", color=BAD)
             continue
-        _draw_bar(axis, row, one, limit, points=270 if narrow else 600)
+        _draw_bar(axis, row, one, limit, narrow=narrow)
         axis.text(
             one.total_ms + one.quit_ms + limit * 0.008,
             row,
@@ -97,12 +97,12 @@ def _draw_bars(axis: Axes, panel: Panel, *, narrow: bool) -> None:
     _mark_round_trips(axis, panel, limit)
 
 
-def _draw_bar(axis: Axes, row: int, one: Profile, limit: float, *, points: float) -> None:
-    left = 0.0
+def _draw_bar(axis: Axes, row: int, one: Profile, limit: float, *, narrow: bool) -> None:
+    left, points, size = (0.0, 285, 6.8) if narrow else (0.0, 600, 8.0)
     shades = _shades(one.phases_ms)
     for name, width in one.phases_ms.items():
         axis.barh(row, width, left=left, height=0.66, color=shades[name], edgecolor="white", linewidth=0.8)
-        if width / limit * points > 5.2 * len(name) + 3:
+        if width / limit * points > 0.6 * size * len(name) + 2:
             bright = (name in SET_UP and shades[name] not in _SET_UP_SHADES[4:]) or shades[
                 name
             ] in _MESSAGE_SHADES[3:]
@@ -187,7 +187,12 @@ def _draw_spectrum(axis: Axes, panel: Panel) -> None:
             axis.plot(line.service.nines, line.service.value, "--", color=colour, linewidth=1.1)
     _scale_nines(axis, max(float(line.spectrum.nines[-1]) for _, line in drawn))
     _scale_times(axis, np.concatenate([line.spectrum.value for _, line in drawn]))
-    _label_ends(axis, [(i, n, float(n.spectrum.nines[-1]), float(n.spectrum.value[-1])) for i, n in drawn])
+    _label_ends(axis, [_spectrum_end(position, line) for position, line in drawn])
+
+
+def _spectrum_end(position: int, line: Line) -> End:
+    colour = colour_of(line.transport, line.connection, position)
+    return End(line.name, colour, float(line.spectrum.nines[-1]), float(line.spectrum.value[-1]))
 
 
 def _scale_nines(axis: Axes, last: float) -> None:
@@ -217,21 +222,21 @@ def _scale_times(axis: Axes, values: Floats) -> None:
     axis.grid(axis="y", color=GRID)
 
 
-def _label_ends(axis: Axes, ends: Sequence[tuple[int, Line, float, float]]) -> None:
-    """A name beside the end of each line, pushed apart where ends lie close together."""
-    to_y = axis.transData.transform
-    heights = [float(to_y((x, y))[1]) for _, _, x, y in ends]
-    for (position, line, x, y), height, placed in zip(ends, heights, spread(heights, 12.0), strict=True):
-        axis.annotate(
-            f"{visible(line.name)}",
-            (x, y),
+def _label_ends(axis: Axes, ends: Sequence[End]) -> None:
+    """Words beside the end of each line, pushed apart where ends lie close together."""
+    heights = [float(axis.transData.transform((end.x, end.y))[1]) for end in ends]
+    for end, height, placed in zip(ends, heights, spread(heights, 12.0), strict=True):
+        note = axis.annotate(
+            visible(end.words),
+            (end.x, end.y),
             xytext=(7, placed - height),
             textcoords="offset points",
             va="center",
-            color=colour_of(line.transport, line.connection, position),
+            color=end.colour,
             weight="bold",
             size=8.5,
         )
+        note.set_in_layout(False)
 
 
 # -------------------------------------------------------------------- over time
@@ -295,50 +300,50 @@ def _draw_messages(axis: Axes, line: Line, colour: str, *, raster: bool) -> None
 # ------------------------------------------------------------------------- trends
 
 
-def trend_chart(trends: Sequence[Trend], xlabel: str, name: str) -> str:
-    """p50 against something that varies from case to case, with a fitted line where there is one."""
+def rtt_chart(trends: Sequence[Trend]) -> str:
+    """Service p50 over RTT with the fitted lines."""
     with _styled():
         figure, (axis,) = _grid(1, 1, 3.9)
-        right = max(max(trend.x) for trend in trends)
-        for position, trend in enumerate(trends):
-            _draw_trend(axis, trend, colour_of(trend.transport, trend.connection, position), right)
-        axis.set_xlim(0, right * 1.45)
-        axis.set_ylim(bottom=0)
-        axis.set_xticks(sorted({x for trend in trends for x in trend.x}))
-        axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        axis.set(xlabel=xlabel, ylabel="p50, ms")
-        axis.grid(color=GRID)
-        ends = [_end_of(trend) for trend in trends]
-        heights = [float(axis.transData.transform((right, end))[1]) for end in ends]
-        for trend, end, height, placed in zip(trends, ends, heights, spread(heights, 12.0), strict=True):
-            colour = colour_of(trend.transport, trend.connection, trends.index(trend))
-            axis.annotate(
-                f"{visible(trend.name)}: {visible(trend.words)}",
-                (trend.x[-1], end),
-                xytext=(7, placed - height),
-                textcoords="offset points",
-                va="center",
-                color=colour,
-                weight="bold",
-                size=8.5,
+        right = max(x for trend in trends for x, _ in trend.points)
+        axis.set_xlim(0, right * 1.5)
+        axis.set_ylim(0, max(y for trend in trends for _, y in trend.points) * 1.08)
+        axis.set(xlabel="RTT, ms", ylabel="service p50, ms")
+        _draw_trends(axis, trends, right)
+        return _svg(figure, "rtt")
+
+
+def knee_chart(trends: Sequence[Trend]) -> str:
+    """Accepted messages per second over concurrency, on a log axis."""
+    with _styled():
+        figure, (axis,) = _grid(1, 1, 3.9)
+        xs = [x for trend in trends for x, _ in trend.points]
+        axis.set_xscale("log", base=2)
+        axis.set_xlim(min(xs) / 1.1, max(xs) * (max(xs) / min(xs)) ** 0.5)
+        axis.set_ylim(0, max(y for trend in trends for _, y in trend.points) * 1.08)
+        axis.set(xlabel="concurrency", ylabel="accepted per second")
+        _draw_trends(axis, trends, max(xs))
+        return _svg(figure, "knee")
+
+
+def _draw_trends(axis: Axes, trends: Sequence[Trend], right: float) -> None:
+    axis.grid(color=GRID)
+    ticks = sorted({x for trend in trends for x, _ in trend.points})
+    axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axis.xaxis.set_minor_locator(NullLocator())
+    ends = []
+    for position, trend in enumerate(trends):
+        colour = colour_of(trend.transport, trend.connection, position)
+        xs, ys = (list(side) for side in zip(*trend.points, strict=True))
+        axis.plot(xs, ys, "o" if trend.line else "o-", color=colour, markersize=5, linewidth=1.5)
+        if trend.line:
+            slope, intercept = trend.line
+            axis.plot([0, right], [intercept, intercept + slope * right], color=colour, linewidth=1.5)
+        if trend.mark in xs:
+            axis.plot(
+                [trend.mark], [ys[xs.index(trend.mark)]], "o", color=colour, markersize=11, fillstyle="none"
             )
-        return _svg(figure, name)
-
-
-def _end_of(trend: Trend) -> float:
-    return trend.p50_ms[-1] if trend.slope is None else trend.intercept + trend.slope * trend.x[-1]
-
-
-def _draw_trend(axis: Axes, trend: Trend, colour: str, right: float) -> None:
-    below = np.subtract(trend.p50_ms, trend.low_ms)
-    above = np.subtract(trend.high_ms, trend.p50_ms)
-    axis.errorbar(trend.x, trend.p50_ms, yerr=[below, above], fmt="o", color=colour, markersize=5, capsize=2)
-    if trend.slope is None:
-        axis.plot(trend.x, trend.p50_ms, color=colour, linewidth=1.5)
-    else:
-        axis.plot(
-            [0, right], [trend.intercept, trend.intercept + trend.slope * right], color=colour, linewidth=1.5
-        )
+        ends.append(End(f"{trend.name}: {trend.words}", colour, xs[-1], ys[-1]))
+    _label_ends(axis, ends)
 
 
 # -------------------------------------------------------------------------- canvas

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.analysis.quantiles import smallest_count
-from bench.model import CaseSummary, Distribution, Percentile, Referee, Summary, ThresholdResult
+from bench.model import (
+    CaseSummary,
+    Distribution,
+    Percentile,
+    Referee,
+    Summary,
+    ThresholdResult,
+    ThresholdVerdict,
+)
 
 SET_UP = ("dns", "tcp", "tls", "banner", "ehlo", "starttls", "auth")
 """The phases that a kept connection saves."""
@@ -155,6 +163,46 @@ def measured(result: ThresholdResult) -> str:
     if result.text.startswith("rate"):
         return per_second(result.value)
     return f"{MS.text(result.value)} ms"
+
+
+@dataclass(frozen=True, slots=True)
+class ThresholdLine:
+    """A verdict to show: each case that does not pass by itself, those that pass together."""
+
+    verdict: ThresholdVerdict
+    text: str
+    where: str
+    """A case's id (`one`), or how many cases passed."""
+    one: bool
+    measured: str
+
+
+def threshold_lines(summary: Summary) -> tuple[ThresholdLine, ...]:
+    """The thresholds in the order of the scenario, what fails first within each."""
+    by_text: dict[str, list[tuple[CaseSummary, ThresholdResult]]] = {}
+    for case in summary.cases:
+        for result in case.thresholds:
+            by_text.setdefault(result.text, []).append((case, result))
+    return tuple(line for text, results in by_text.items() for line in _threshold_lines(text, results))
+
+
+def _threshold_lines(
+    text: str, results: list[tuple[CaseSummary, ThresholdResult]]
+) -> Iterable[ThresholdLine]:
+    passed = [result for _, result in results if result.verdict is ThresholdVerdict.PASS]
+    for case, result in results:
+        if result.verdict is not ThresholdVerdict.PASS or len(passed) == 1:
+            yield ThresholdLine(result.verdict, text, case.id, True, measured(result))
+    if len(passed) > 1:
+        which = f"all {len(results)}" if len(passed) == len(results) else f"{len(passed)} of {len(results)}"
+        yield ThresholdLine(ThresholdVerdict.PASS, text, f"{which} cases", False, _range(passed))
+
+
+def _range(results: list[ThresholdResult]) -> str:
+    """From the lowest to the highest value."""
+    ordered = sorted((result for result in results if result.value is not None), key=lambda r: r.value or 0.0)
+    ends = [measured(ordered[0]), measured(ordered[-1])] if ordered else []
+    return " to ".join(dict.fromkeys(ends)) or MISSING
 
 
 def groups(summary: Summary) -> tuple[Group, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jinja2
 from markupsafe import Markup
 
+from bench.analysis.fits import RttFit, rtt_fits
+from bench.analysis.knees import Knee, knees
 from bench.model import Answer, CaseSummary, Counts, Distribution, Summary
 from bench.report import charts
 from bench.report.caveats import caveats, facts, method
@@ -18,7 +21,6 @@ from bench.report.figures import (
     Unit,
     groups,
     label,
-    measured,
     missing_note,
     percent,
     percentile,
@@ -26,10 +28,11 @@ from bench.report.figures import (
     rate,
     round_trips,
     set_up_share,
+    threshold_lines,
     times_of,
     unit_for,
 )
-from bench.report.panels import Panel, panels_of
+from bench.report.panels import Panel, knee_trends, panels_of, rtt_trends
 from bench.report.text import visible
 
 if TYPE_CHECKING:
@@ -84,6 +87,7 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
     """The page as UTF-8."""
     unit = unit_for(summary.cases)
     panels = panels_of(summary, frame)
+    fits = rtt_fits(summary)
     page = _environment().get_template("report.html.j2")
     return page.render(
         title=f"{summary.run.scenario} · sendbench",
@@ -98,11 +102,9 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
         problems=problems(summary),
         charts=_charts(panels),
         trips=[(group.title, _trip_rows(group)) for group in groups(summary)],
-        thresholds=[
-            (result.verdict.value, result.text, case.id, measured(result))
-            for case in summary.cases
-            for result in case.thresholds
-        ],
+        fits=fits,
+        trends=_trends(fits, knees(summary)),
+        thresholds=threshold_lines(summary),
         claims=answer.claims,
         counts=[(case.id, case.counts, _kinds(case)) for case in summary.cases],
         outcomes=list(Counts.__dataclass_fields__),
@@ -152,7 +154,7 @@ def _row(name: str, position: int, case: CaseSummary, index: int, unit: Unit, la
         measure=what if case.open else "",
         leading=index == 0,
         figures=tuple(_figure(times, quantile, unit) for quantile in SHOWN),
-        bar=100 * p50.value_ms / largest_ms if p50 and largest_ms else 0.0,
+        bar=100 * p50.value_ms / largest_ms if p50 and largest_ms and index == 0 else 0.0,
         round_trips=round_trips(case),
         set_up=percent(set_up_share(case)),
         accepted=f"{counts.accepted}/{counts.scheduled}",
@@ -253,3 +255,24 @@ def _charts(panels: tuple[Panel, ...]) -> list[Chart]:
     ]
     # Our own charts escape what they draw (see charts); nothing else is marked as safe.
     return [Chart(title, note + left, Markup(svg)) for title, note, svg in drawn]
+
+
+RTT_NOTE = (
+    "The slope of each line is the number of round trips a message pays for, whatever the distance; where it "
+    "meets the left edge is what does not depend on distance."
+)
+KNEE_NOTE = (
+    "Messages accepted per second as more workers send at once. The ring marks the smallest concurrency that "
+    "reaches 95 % of the best rate."
+)
+
+
+def _trends(fits: Sequence[RttFit], found: Sequence[Knee]) -> list[Chart]:
+    drawn = []
+    if fits:
+        svg = Markup(charts.rtt_chart(rtt_trends(fits)))
+        drawn.append(Chart("Service time over distance", RTT_NOTE, svg))
+    if found:
+        svg = Markup(charts.knee_chart(knee_trends(found)))
+        drawn.append(Chart("Where more load stops helping", KNEE_NOTE, svg))
+    return drawn

@@ -13,7 +13,6 @@ from bench.report.figures import (
     Unit,
     groups,
     label,
-    measured,
     missing_note,
     percent,
     percentile,
@@ -21,6 +20,7 @@ from bench.report.figures import (
     rate,
     round_trips,
     set_up_share,
+    threshold_lines,
     times_of,
     unit_for,
 )
@@ -108,15 +108,16 @@ def _footnotes(summary: Summary) -> list[str]:
 
 def _thresholds(summary: Summary) -> list[str]:
     rows = [
-        [f"**{result.verdict.upper()}**", for_markdown(result.text), for_markdown(case.id), measured(result)]
-        for case in summary.cases
-        for result in case.thresholds
+        [
+            f"**{line.verdict.upper()}**",
+            for_markdown(line.text),
+            for_markdown(line.where),
+            for_markdown(line.measured),
+        ]
+        for line in threshold_lines(summary)
     ]
-    return (
-        ["### Thresholds", "", *table(["verdict", "threshold", "case", "measured"], rows, left=3)]
-        if rows
-        else []
-    )
+    header = ["verdict", "threshold", "case", "measured"]
+    return ["### Thresholds", "", *table(header, rows, left=3)] if rows else []
 
 
 def _claims(claims: Sequence[Claim]) -> list[str]:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from bench.analysis.fits import RttFit
+from bench.analysis.knees import Knee
 from bench.model import CaseSummary, Summary
-from bench.report.figures import groups
+from bench.report.figures import groups, per_second
 from bench.report.series import Profile, Series, Spectrum, profile, series_of, spectrum
 
 
@@ -40,19 +42,27 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """One way of sending over several cases: x, p50 in ms with its interval, and words for the end."""
+    """One way of sending over several cases: points, and words for the end of the line through them."""
 
     name: str
     transport: str
     connection: str
-    x: tuple[float, ...]
-    p50_ms: tuple[float, ...]
-    low_ms: tuple[float, ...]
-    high_ms: tuple[float, ...]
+    points: tuple[tuple[float, float], ...]
     words: str
-    slope: float | None = None
-    """Of a fitted line, in ms per x; None: the points are joined."""
-    intercept: float = 0.0
+    line: tuple[float, float] | None = None
+    """Slope and intercept of a fitted line; None: the points are joined."""
+    mark: float | None = None
+    """An x to stress, such as the knee."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Where a line ends, and what is written there."""
+
+    words: str
+    colour: str
+    x: float
+    y: float
 
 
 def spread(positions: Sequence[float], gap: float) -> list[float]:
@@ -85,4 +95,36 @@ def _line(name: str, case: CaseSummary, frame: pd.DataFrame) -> Line:
         profile=profile(series),
         rtt_ms=case.rtt_ms,
         open=case.open,
+    )
+
+
+def rtt_trends(fits: Sequence[RttFit]) -> tuple[Trend, ...]:
+    """Service p50 over RTT, with the fitted line."""
+    return tuple(
+        Trend(
+            name=fit.name,
+            transport=fit.transport,
+            connection=fit.connection,
+            points=fit.points,
+            words=f"{fit.slope:.2f} x RTT {fit.intercept_ms:+.1f} ms",
+            line=(fit.slope, fit.intercept_ms),
+        )
+        for fit in fits
+    )
+
+
+def knee_trends(found: Sequence[Knee]) -> tuple[Trend, ...]:
+    """Accepted messages per second over concurrency, the knee stressed."""
+    return tuple(
+        Trend(
+            name=knee.name,
+            transport=knee.transport,
+            connection=knee.connection,
+            points=tuple((float(x), y) for x, y in knee.points),
+            words=f"best {per_second(knee.best_per_s)}"
+            + (f", from {knee.concurrency} on" if knee.reached else ", still rising")
+            + (", generator-bound" if knee.generator_bound else ""),
+            mark=float(knee.concurrency) if knee.reached else None,
+        )
+        for knee in found
     )

@@ -118,4 +118,13 @@ def profile(series: Series) -> Profile | None:
     means = {name: float(np.nan_to_num(values[chosen]).mean()) for name, values in series.phases_ms.items()}
     quits = series.quit_ms[chosen]
     quit_ms = float(np.nanmedian(quits)) if np.isfinite(quits).any() else 0.0
-    return Profile({name: value for name, value in means.items() if value > 0}, quit_ms)
+    return Profile({name: means[name] for name in _dialogue(means) if means[name] > 0}, quit_ms)
+
+
+def _dialogue(phases: Mapping[str, float]) -> list[str]:
+    """The order in which phases follow each other: with STARTTLS the handshake comes after it."""
+    names = list(phases)
+    if "starttls" in phases and "tls" in phases:
+        names.remove("tls")
+        names.insert(names.index("starttls") + 1, "tls")
+    return names

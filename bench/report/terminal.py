@@ -6,7 +6,7 @@ Nothing depends on colour, and without a terminal it is plain text that a CI log
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rich import box
@@ -21,7 +21,6 @@ from bench.model import (
     ClaimVerdict,
     Percentile,
     Summary,
-    ThresholdResult,
     ThresholdVerdict,
 )
 from bench.report.figures import (
@@ -29,7 +28,6 @@ from bench.report.figures import (
     Unit,
     groups,
     label,
-    measured,
     missing_note,
     percent,
     percentile,
@@ -37,6 +35,7 @@ from bench.report.figures import (
     rate,
     round_trips,
     set_up_share,
+    threshold_lines,
     times_of,
     unit_for,
 )
@@ -70,12 +69,16 @@ _LAYOUTS = (_Layout(True), _Layout(False), _Layout(False, set_up=False), _Layout
 
 def print_summary(console: Console, summary: Summary, answer: Answer) -> None:
     """Print the answer in words, the table of cases, what is wrong, thresholds and claims."""
+    printed(console, lambda: _print(console, summary, answer))
+
+
+def printed(console: Console, write: Callable[[], None]) -> None:
+    """Let `write` print to the console; in a file or a log without the blanks that pad a table."""
     if console.is_terminal:
-        _print(console, summary, answer)
+        write()
         return
     with console.capture() as captured:
-        _print(console, summary, answer)
-    # Tables are padded to their width; in a file or a log that is only trailing blanks.
+        write()
     console.out(re.sub(r"[ ]+$", "", captured.get(), flags=re.MULTILINE), highlight=False, end="")
 
 
@@ -83,7 +86,8 @@ def _print(console: Console, summary: Summary, answer: Answer) -> None:
     _say(console, answer)
     if summary.run.state != "complete":
         state = for_terminal(summary.run.state).upper()
-        console.print(_line(f"RUN {state}", "bold red", "these figures are of a part of it"))
+        reason = f"{for_terminal(summary.run.reason)}; " if summary.run.reason else ""
+        console.print(_line(f"RUN {state}", "bold red", f"{reason}these figures are of a part of it"))
     _print_cases(console, summary)
     for problem in problems(summary):
         case = for_terminal(problem.case)
@@ -219,27 +223,13 @@ def _notes(summary: Summary, layout: _Layout) -> list[str]:
 
 
 def _print_thresholds(console: Console, summary: Summary) -> None:
-    """One line for each threshold that does not pass in a case, and one for where it does."""
-    by_text: dict[str, list[tuple[CaseSummary, ThresholdResult]]] = {}
-    for case in summary.cases:
-        for result in case.thresholds:
-            by_text.setdefault(result.text, []).append((case, result))
-    for text, results in by_text.items():
-        passed = [case for case, result in results if result.verdict is ThresholdVerdict.PASS]
-        for case, result in results:
-            if result.verdict is not ThresholdVerdict.PASS or len(results) == 1:
-                where = f"{for_terminal(case.id)}: {measured(result)}"
-                _print_verdict(console, result.verdict, text, where)
-        if passed and len(results) > 1:
-            which = "all" if len(passed) == len(results) else f"{len(passed)} of {len(results)}"
-            _print_verdict(console, ThresholdVerdict.PASS, text, f"{which} cases")
-    if by_text:
+    lines = threshold_lines(summary)
+    for line in lines:
+        word, style = _VERDICTS[line.verdict]
+        where = f"{for_terminal(line.where)}: {for_terminal(line.measured)}"
+        console.print(_line(word, style, f"{for_terminal(line.text)}  {where}", width=6))
+    if lines:
         console.print()
-
-
-def _print_verdict(console: Console, verdict: ThresholdVerdict, text: str, where: str) -> None:
-    word, style = _VERDICTS[verdict]
-    console.print(_line(word, style, f"{for_terminal(text)}  {where}", width=6))
 
 
 def _print_claims(console: Console, answer: Answer) -> None:
