@@ -22,12 +22,24 @@ from urllib.parse import urlsplit
 from bench import __version__
 from bench.clock import Alarm, RunClock, utc_now
 from bench.engine import Engine, Progress, Stop
-from bench.errors import BenchError, SetupError
+from bench.errors import SetupError
 from bench.guard import Guard
 from bench.message import Composer, build_parts
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec, Ready
-from bench.model import Case, CaseRun, Connection, Endpoint, Scenario, Target, TargetKind, Transport
+from bench.model import (
+    Case,
+    CaseRun,
+    Connection,
+    Endpoint,
+    Sample,
+    Scenario,
+    Secret,
+    Target,
+    TargetKind,
+    Transport,
+)
+from bench.redact import Redactor
 from bench.transports import payload_for, session_maker
 
 if TYPE_CHECKING:
@@ -97,12 +109,13 @@ class _Runner:
         parts = build_parts(case.message, seed=seed, date=self.started_at)
         payload, request = payload_for(case, parts)
         try:
-            async with open_endpoint(case, self.writer.folder, seed) as endpoint:
+            async with open_endpoint(case, self.writer, seed) as endpoint:
+                redactor = Redactor(_secrets(endpoint))
                 engine = Engine(
                     case=case,
-                    composer=Composer(case.message, payload, self.writer.id),
+                    composer=Composer(case.message, payload, self.writer.key_prefix(case)),
                     make_session=session_maker(case, endpoint, self.options.guard, request),
-                    recorder=self.writer,
+                    recorder=_MaskingRecorder(self.writer, redactor),
                     clock=self.clock,
                     alarm=self.alarm,
                     stop=self.stop,
@@ -113,6 +126,29 @@ class _Runner:
                 return await engine.run()
         except SetupError as error:
             return _not_run(case, self.clock(), str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class _MaskingRecorder:
+    """Masks credentials in what a server said or a library complained of, before it is kept."""
+
+    writer: RunWriter
+    redactor: Redactor
+
+    def reserve(self, first_seq: int, case: str) -> None:
+        self.writer.reserve(first_seq, case)
+
+    def append(self, sample: Sample) -> None:
+        if sample.reply is not None:
+            sample = replace(sample, reply=self.redactor.bytes(sample.reply))
+        if sample.error is not None and sample.notes is not None:
+            sample = replace(sample, notes=self.redactor.text(sample.notes))
+        self.writer.append(sample)
+
+
+def _secrets(endpoint: Endpoint) -> list[Secret]:
+    auth = endpoint.auth
+    return [] if auth is None else [each for each in (auth.user, auth.password) if each is not None]
 
 
 def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:
@@ -137,16 +173,13 @@ def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:
 
 
 @asynccontextmanager
-async def open_endpoint(case: Case, folder: Path, seed: int) -> AsyncIterator[Endpoint]:
+async def open_endpoint(case: Case, writer: RunWriter, seed: int) -> AsyncIterator[Endpoint]:
     """Where a case connects to, with the mock and the shaper it needs running meanwhile.
 
     Raises SetupError when one of them does not start.
     """
-    logs = {
-        "log": str(folder / f"mock-{case.index:03d}.jsonl"),
-        "wire_log": str(folder / f"wire-{case.index:03d}.jsonl"),
-    }
     target = case.target
+    wire_log = str(writer.wire_log(case)) if case.network.shaped else None
     if target.kind is TargetKind.MOCK:
         spec = MockSpec(
             kind=str(case.transport),
@@ -156,8 +189,8 @@ async def open_endpoint(case: Case, folder: Path, seed: int) -> AsyncIterator[En
             service_time=case.service_time,
             network=case.network,
             seed=seed,
-            log=logs["log"],
-            wire_log=logs["wire_log"] if case.network.shaped else None,
+            log=str(writer.mock_log(case)),
+            wire_log=wire_log,
         )
         async with mock_process(spec) as ready:
             yield _mock_endpoint(case, ready)
@@ -167,7 +200,7 @@ async def open_endpoint(case: Case, folder: Path, seed: int) -> AsyncIterator[En
             upstream=(target.host, target.port),
             network=case.network,
             seed=seed,
-            wire_log=logs["wire_log"],
+            wire_log=wire_log,
         )
         async with mock_process(spec) as ready:
             assert ready.smtp is not None
@@ -205,14 +238,14 @@ def _mock_endpoint(case: Case, ready: Ready) -> Endpoint:
 
 def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
     """How a run is measured: machine, kernel, interpreter, event loop, timer, versions."""
-    loop = type(asyncio.get_running_loop())
+    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
     facts = {
         "machine": f"{_cpu_model()}, {os.cpu_count()} cores",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "sendbench": __version__,
         "git_commit": _git_commit(),
-        "event_loop": f"{loop.__module__.partition('.')[0]} {_version(loop.__module__.partition('.')[0])}".strip(),
+        "event_loop": f"{loop} {_version(loop)}".strip(),
         "timer": alarm.kind,
     }
     clients = sorted({case.client for case in scenario.cases})
@@ -251,4 +284,4 @@ def _git_commit() -> str:
     return head.stdout.strip() if head.returncode == 0 else ""
 
 
-__all__ = ["BenchError", "RunOptions", "Stop", "gather_facts", "open_endpoint", "run_scenario"]
+__all__ = ["RunOptions", "Stop", "gather_facts", "open_endpoint", "run_scenario"]

@@ -140,7 +140,7 @@ def _masked(scenarios: Sequence[Scenario]) -> Iterator[None]:
 
     redactor = Redactor(_secrets(scenarios))
     stdout, stderr = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Redacted(stdout, redactor), _Redacted(stderr, redactor)  # type: ignore[assignment]  # a proxy of the stream
+    sys.stdout, sys.stderr = _Redacted(stdout, redactor), _Redacted(stderr, redactor)
     try:
         yield
     finally:
@@ -206,7 +206,7 @@ def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | 
             tasks.cancel_scope.cancel()
         return folder, seen[0] if seen else None
 
-    return anyio.run(with_signals, backend_options={"use_uvloop": find_spec("uvloop") is not None})
+    return anyio.run(with_signals, backend_options={"use_uvloop": _has_uvloop()})
 
 
 _SIGNALS = {
@@ -254,8 +254,8 @@ def _summarise(stored: StoredRun) -> tuple[Summary, Answer, Frame]:
 
     table = stored.table()
     cases = stored.manifest.cases
-    takes = {case.id: found for i, case in enumerate(cases) if (found := stored.takes(i)) is not None}
-    wires = {case.id: found for i, case in enumerate(cases) if (found := stored.wires(i)) is not None}
+    takes = {case.id: taken for i, case in enumerate(cases) if (taken := stored.takes(i)) is not None}
+    wires = {case.id: seen for i, case in enumerate(cases) if (seen := stored.wires(i)) is not None}
     summary = summarize(table, stored.manifest, takes, wires)
     return summary, explain(summary), sample_frame(table)
 
@@ -428,13 +428,30 @@ def mock(**options: object) -> None:
     """Serve a local mock until interrupted; prints one line of JSON once it is ready."""
     import anyio
 
-    from bench.mock import serve_until_signal
+    spec = _mock_spec(**options)  # type: ignore[arg-type]  # click has checked each of them
+    anyio.run(_serve_mock, spec, backend_options={"use_uvloop": _has_uvloop()})
 
-    anyio.run(
-        serve_until_signal,
-        _mock_spec(**options),  # type: ignore[arg-type]  # click has checked each of them
-        backend_options={"use_uvloop": find_spec("uvloop") is not None},
-    )
+
+async def _serve_mock(spec: MockSpec) -> None:
+    import anyio
+
+    from bench.mock.serve import serve
+
+    stop = anyio.Event()
+
+    async def obey_signals() -> None:
+        with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            async for _ in signals:
+                stop.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(obey_signals)
+        await serve(spec, lambda ready: click.echo(ready.to_json()), stop)
+        tasks.cancel_scope.cancel()
+
+
+def _has_uvloop() -> bool:
+    return find_spec("uvloop") is not None
 
 
 def _mock_spec(

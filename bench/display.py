@@ -60,17 +60,17 @@ def _bars(scenario: Scenario) -> Iterator[OnCase]:
 
 @contextmanager
 def _lines(scenario: Scenario) -> Iterator[OnCase]:
-    last: list[tuple[Case, Progress]] = []
+    last: list[Progress] = []
 
     def finish() -> None:
         while last:
-            case, progress = last.pop()
+            progress = last.pop()
             click.echo(f"  {progress.accepted} of {progress.done} accepted", err=True)
 
     def on_case(case: Case, progress: Progress) -> None:
         finish()
         click.echo(f"{scenario.name}: case {case.index + 1} of {len(scenario.cases)}: {case.id}", err=True)
-        last.append((case, progress))
+        last.append(progress)
 
     yield on_case
     finish()

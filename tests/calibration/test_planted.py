@@ -1,0 +1,103 @@
+"""Planted truth: the mock delays by a known distribution; the report must recover it."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import pytest
+
+from bench.model import Percentile
+from tests.runs import Finished, run_text
+
+RUNS = 100
+NEEDED = 90
+MESSAGES = 400
+P50_MS, SIGMA = 20.0, 0.25
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+SCENARIO = """\
+version: 1
+name: planted
+target: mock
+provider: sendgrid
+transport: {transport}
+connection: pooled
+message: {{size: 4KiB}}
+mock: {{service_time: {service_time}}}
+load: {{model: closed, concurrency: 4, messages: {messages}, warmup: 20}}
+"""
+
+
+def planted_ms(q: float) -> float:
+    return P50_MS * math.exp(SIGMA * NormalDist().inv_cdf(q))
+
+
+def run_planted(transport: str, service_time: str, folder: Path, seed: int) -> Finished:
+    text = SCENARIO.format(transport=transport, service_time=service_time, messages=MESSAGES)
+    folder.mkdir(parents=True)
+    return run_text(text, folder, seed=seed)
+
+
+def fixed_offset_ms(transport: str, folder: Path) -> float:
+    """What client, wire and mock add to every message: stated by a run with a constant service time."""
+    found = run_planted(transport, f"{P50_MS}ms", folder, seed=0)
+    service = found.summary.cases[0].service
+    assert service is not None
+    assert service.p50 is not None
+    return service.p50.value_ms - P50_MS
+
+
+def disagreement_ms(found: Finished) -> float:
+    """Median absolute difference between the client's service and the mock's, less its own median."""
+    rows = found.frame[~found.frame["warmup"]]
+    service = dict(zip(rows["key"], rows["end_ns"] - rows["start_ns"], strict=True))
+    (taken,) = found.takes.values()
+    differences = np.array(
+        [service[each.key] - (each.answered_ns - each.received_ns) for each in taken if each.key in service]
+    )
+    assert len(differences) == MESSAGES
+    return float(np.median(np.abs(differences - np.median(differences)))) / 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("transport", ["smtp", "api"])
+def test_intervals_cover_the_planted_quantiles(transport: str, tmp_path: Path, findings: list[str]) -> None:
+    offset_ms = fixed_offset_ms(transport, tmp_path / "offset")
+    covered: Counter[str] = Counter()
+    disagreements = []
+    for seed in range(1, RUNS + 1):
+        found = run_planted(
+            transport, f"{{lognormal: {{p50: {P50_MS}ms, sigma: {SIGMA}}}}}", tmp_path / str(seed), seed
+        )
+        (case,) = found.summary.cases
+        assert case.referee is not None
+        assert (case.referee.false_accepted, case.referee.unaccounted, case.referee.duplicates) == (0, 0, 0)
+        assert case.counts.accepted == MESSAGES
+        disagreements.append(disagreement_ms(found))
+        for name, q in QUANTILES.items():
+            measured: Percentile | None = getattr(case.service, name)
+            assert measured is not None
+            low, high = measured.ci95_ms
+            covered[name] += low <= planted_ms(q) + offset_ms <= high
+    counts = ", ".join(f"{name} {covered[name]}" for name in QUANTILES)
+    findings += [
+        f"## Planted truth, {transport}",
+        "",
+        (
+            f"Lognormal, p50 {P50_MS} ms, sigma {SIGMA}, {MESSAGES} messages, {RUNS} seeded runs. "
+            f"Fixed offset of client, wire and mock: {offset_ms:.3f} ms."
+        ),
+        f"Intervals that cover the planted quantile, of {RUNS}: {counts}.",
+        (
+            f"Client against the mock's own record, median absolute difference less its median: "
+            f"worst run {max(disagreements):.3f} ms, median run {np.median(disagreements):.3f} ms."
+        ),
+        "",
+    ]
+    assert all(covered[name] >= NEEDED for name in QUANTILES), counts
+    assert max(disagreements) < 0.5
