@@ -159,7 +159,8 @@ def test_a_very_short_pair_is_masked_in_auth_plain() -> None:
     [
         "Authorization", "Proxy-Authorization", "authorization ", "X-Postmark-Server-Token", "X-Auth-Token",
         "api-key", "Api-Key", "X-Api-Key", "apikey", "Api-Token", "Cookie", "Set-Cookie",
-        "X-Amz-Security-Token", "x-amz-date", "X-Amz-Content-Sha256", "X-Client-Secret", "X-Smtp-Password", "X-Auth", "X-Signature",
+        "X-Amz-Security-Token", "x-amz-date", "X-Amz-Content-Sha256", "X-Client-Secret",
+        "X-Smtp-Password", "X-Auth", "X-Signature",
     ],
 )  # fmt: skip
 def test_headers_that_carry_credentials(name: str) -> None:
