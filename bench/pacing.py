@@ -56,7 +56,7 @@ class Constant:
 
 
 class Poisson:
-    """Exponentially distributed gaps, independent of each other, from a seed; the first message is due at 0."""
+    """Independent, exponentially distributed gaps from a seed; the first message is due at 0."""
 
     def __init__(self, load: Load, seed: int) -> None:
         self.count: int | None = _total(load)
