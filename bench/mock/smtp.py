@@ -1,9 +1,4 @@
-"""The mock's SMTP server: the sans-I/O machine of `protocol.smtp_server` on a socket.
-
-TLS is always started here, on a plain connection, for implicit TLS too: so the connection below TLS is at
-hand when a session ends, and QUIT is answered by 221, close_notify and FIN in one go. asyncio alone would
-hold the FIN back until the client's own close_notify came, a turn-around no provider charges for.
-"""
+"""The mock's SMTP server: the sans-I/O machine of `protocol.smtp_server` on a socket, with TLS between."""
 
 from __future__ import annotations
 
@@ -22,6 +17,7 @@ from typing import cast
 from bench.clock import Alarm, monotonic_ns
 from bench.mock.log import TakenLog
 from bench.mock.service import Decider
+from bench.mock.tls import ServerTls
 from bench.model import Taken, TlsMode
 from bench.protocol.smtp_server import (
     Closed,
@@ -33,8 +29,6 @@ from bench.protocol.smtp_server import (
 )
 
 BACKLOG = 4096
-HANDSHAKE_S = 30.0
-"""The longest a TLS handshake may take."""
 WAITING_LIMIT_BYTES = 2**20
 """So much may wait behind an undecided message before no more is read."""
 
@@ -69,7 +63,6 @@ class SmtpMock:
     alarm: Alarm
     log: TakenLog
     connections: set[SmtpConnection] = field(default_factory=set)
-    handshakes: set[asyncio.Task[None]] = field(default_factory=set)
     _queue_ids: itertools.count[int] = field(default_factory=itertools.count)
     _prefix: str = field(default_factory=partial(secrets.token_hex, 6))
 
@@ -84,35 +77,40 @@ class SmtpConnection(asyncio.Protocol):
     def __init__(self, mock: SmtpMock) -> None:
         self._mock = mock
         self._machine = SmtpServer(mock.config, secured=mock.tls is TlsMode.IMPLICIT)
-        self._below: asyncio.Transport | None = None
-        """The connection itself; None once it is gone."""
         self._transport: asyncio.Transport | None = None
-        """What the machine's bytes go through: the connection, or TLS on it."""
+        """None once the client is gone."""
+        self._tls: ServerTls | None = None
         self._deciding: MessageReceived | None = None
         self._decided: list[tuple[str, int, int]] = []
+        """Key, received and taken of messages whose answer has not been written yet."""
         self._paused = False
-        self._shaking_hands = False
-        self._early: list[tuple[bytes, int]] = []
-        """What came by TLS before the loop told us that TLS is on: Finished and EHLO share a packet."""
 
     # ------------------------------------------------------------------ called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
-        self._below = self._transport = cast(asyncio.Transport, transport)  # uvloop's derive from nothing
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._mock.connections.add(self)
-        if self._machine.secured:
-            self._start_tls()
+        self._machine.greet()
+        if self._mock.tls is TlsMode.IMPLICIT:
+            self._start_tls()  # the greeting waits for it
         else:
-            self._greet()
+            self._flush()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes of the client, decrypted."""
+        """Bytes of the client."""
         now_ns = monotonic_ns()
-        if self._shaking_hands:
-            self._early.append((data, now_ns))
-        else:
+        if self._tls is None:
             self._take(data, now_ns)
+        else:
+            self._take_records(self._tls, data, now_ns)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The client is gone. A message it no longer waits for is not taken."""
+        self._mock.connections.discard(self)
+        self._transport = self._deciding = None
+
+    # ------------------------------------------------------------------ the session
 
     def _take(self, data: bytes, now_ns: int) -> None:
         self._machine.receive(data, now_ns)
@@ -122,24 +120,11 @@ class SmtpConnection(asyncio.Protocol):
             self._paused = True
             self._transport.pause_reading()
 
-    def connection_lost(self, error: Exception | None) -> None:
-        """The client is gone. A message it no longer waits for is not taken."""
-        self._mock.connections.discard(self)
-        self._below = self._transport = self._deciding = None
-
-    # ------------------------------------------------------------------ the session
-
-    def _greet(self) -> None:
-        self._machine.greet()
-        self._flush()
-
     def _go_on(self, now_ns: int) -> None:
         """Read on until the machine waits for something; `now_ns`: when the input came."""
         while (event := self._machine.next_event()) is not None:
             self._handle(event, now_ns)
         self._flush()
-        if self._machine.closed:
-            self.close()
 
     def _handle(self, event: Event, now_ns: int) -> None:
         match event:
@@ -153,8 +138,9 @@ class SmtpConnection(asyncio.Protocol):
             case TlsRequested():
                 self._flush()
                 self._start_tls()
+                self._machine.tls_started()  # from here on it only hears what has come by TLS
             case Closed():
-                pass
+                self._close()
 
     def _decide_late(self, event: MessageReceived) -> None:
         if self._deciding is not event or self._transport is None or self._transport.is_closing():
@@ -162,7 +148,7 @@ class SmtpConnection(asyncio.Protocol):
         self._deciding = None
         self._decide(event)
         self._go_on(monotonic_ns())
-        if self._paused and self._deciding is None and self._transport is not None:
+        if self._paused and self._deciding is None and not self._transport.is_closing():
             self._paused = False
             self._transport.resume_reading()
 
@@ -172,63 +158,62 @@ class SmtpConnection(asyncio.Protocol):
         self._decided.append((key_of(event.body), event.mark, monotonic_ns()))
 
     def _flush(self) -> None:
-        data = self._machine.data_to_send()
-        if data and self._transport is not None:
+        """Write what the machine says, and what TLS says."""
+        data = self._machine.data_to_send() if self._tls is None or self._tls.established else b""
+        if data and self._tls is not None:
+            self._tls.send(data)
+        if self._tls is not None:
+            data = self._tls.data_to_send()
+        if data and self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
         if self._decided:
-            answered_ns = monotonic_ns()
-            for key, received_ns, taken_ns in self._decided:
-                self._mock.log.add(Taken(key, received_ns, taken_ns, answered_ns))
-            self._decided.clear()
+            self._note(monotonic_ns())
+
+    def _note(self, answered_ns: int) -> None:
+        for key, received_ns, taken_ns in self._decided:
+            self._mock.log.add(Taken(key, received_ns, taken_ns, answered_ns))
+        self._decided.clear()
 
     # ------------------------------------------------------------------ TLS and the end
 
     def _start_tls(self) -> None:
-        """Read nothing more in the clear, and shake hands."""
-        assert self._below is not None
-        self._shaking_hands = True
-        self._below.pause_reading()
-        task = asyncio.get_running_loop().create_task(self._shake_hands(self._below))
-        self._mock.handshakes.add(task)
-        task.add_done_callback(self._mock.handshakes.discard)
-
-    async def _shake_hands(self, below: asyncio.Transport) -> None:
         assert self._mock.context is not None
+        self._tls = ServerTls(self._mock.context)
+
+    def _take_records(self, tls: ServerTls, records: bytes, now_ns: int) -> None:
         try:
-            transport = await asyncio.get_running_loop().start_tls(
-                below, self, self._mock.context, server_side=True, ssl_handshake_timeout=HANDSHAKE_S
-            )
-        except OSError:  # a failed handshake, a client that has gone: nothing more can be said to it
-            transport = None
-        if transport is None or self._below is None:
-            below.abort()
-            self.connection_lost(None)
+            data = tls.receive(records)
+        except ssl.SSLError:  # the alert that says so is the last there is to say
+            self._hang_up(tls.data_to_send())
             return
-        self._transport = transport
-        self._secured()
-
-    def _secured(self) -> None:
-        self._shaking_hands = False
-        if self._mock.tls is TlsMode.IMPLICIT:
-            self._greet()
-        else:
-            self._machine.tls_started()
-        early, self._early = self._early, []
-        for data, now_ns in early:
+        if data:
             self._take(data, now_ns)
+        else:
+            self._flush()
+        if tls.ended:
+            self._close()
 
-    def close(self) -> None:
-        """Say what has been written, close_notify and FIN, and wait for nothing."""
-        below = self._below
-        if self._transport is not None:
+    def _close(self) -> None:
+        """Say what there is to say, close_notify and FIN, and wait for nothing."""
+        last = self._machine.data_to_send()
+        if self._tls is not None:
+            if last:
+                self._tls.send(last)
+            self._tls.close()
+            last = self._tls.data_to_send()
+        self._hang_up(last)
+
+    def _hang_up(self, last: bytes) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(last)
             self._transport.close()
-        if below is not None:
-            below.close()
+        if self._decided:
+            self._note(monotonic_ns())
 
     def abort(self) -> None:
         """Drop the connection."""
-        if self._below is not None:
-            self._below.abort()
+        if self._transport is not None:
+            self._transport.abort()
 
 
 @asynccontextmanager
@@ -242,9 +227,6 @@ async def serve_smtp(mock: SmtpMock, listener: socket.socket) -> AsyncIterator[N
         yield
     finally:
         server.close()
-        for task in tuple(mock.handshakes):
-            task.cancel()
-        await asyncio.gather(*mock.handshakes, return_exceptions=True)
         for connection in tuple(mock.connections):
             connection.abort()
         await server.wait_closed()
