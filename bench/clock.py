@@ -143,9 +143,11 @@ class Alarm:
         return self._timer.kind
 
     def call_at(self, at_ns: int, function: Callable[[], object]) -> None:
-        """Call `function()` once, at `at_ns` on CLOCK_MONOTONIC or as soon after as can be."""
+        """Call `function()` once, at `at_ns` on CLOCK_MONOTONIC or as soon after as can be; never once closed."""
+        if self._closed:
+            return
         heapq.heappush(self._heap, (at_ns, next(self._order), function))
-        if self._heap[0][0] == at_ns and not self._ringing and not self._closed:
+        if self._heap[0][0] == at_ns and not self._ringing:
             self._timer.arm(at_ns)
 
     async def sleep_until(self, at_ns: int) -> None:

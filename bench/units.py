@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-_NUMBER = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-z/µ]*)\s*$")
+_NUMBER = re.compile(r"^\s*([0-9]+(?:\.[0-9]+)?|\.[0-9]+)\s*([A-Za-z/\u00b5\u03bc]*)\s*$")
 
 DURATIONS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 SIZES = {
@@ -28,12 +28,14 @@ def _parse(text: object, units: dict[str, float] | dict[str, int], what: str, ex
         raise ValueError(
             f"{sign}{text!r} is not a {what}; write a number with a unit ({known}), such as {example}"
         )
-    number, unit = float(match[1]), match[2]
+    number, unit = float(match[1]), match[2].replace("\N{GREEK SMALL LETTER MU}", "\N{MICRO SIGN}")
     if not unit and number == 0:
         return 0.0
     if unit not in units:
         missing = "has no unit" if not unit else f"has the unknown unit {unit!r}"
         raise ValueError(f"{text!r} {missing}; a {what} takes {known}, such as {example}")
+    if not math.isfinite(number * units[unit]):
+        raise ValueError(f"this {what} is too large")
     return number * units[unit]
 
 
@@ -81,5 +83,6 @@ def format_size(count: float) -> str:
 def _significant(value: float, digits: int = 3) -> str:
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
-    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    rounded = float(f"{value:.{digits}g}")  # 9.996 has one decimal: 10.0
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(rounded))))
     return f"{value:.{min(decimals, 3)}f}"

@@ -20,6 +20,7 @@ from enum import Enum
 from functools import partial
 from ipaddress import ip_address
 from itertools import count
+from typing import cast
 
 from bench.clock import Alarm, monotonic_ns
 from bench.errors import RefusedError
@@ -189,10 +190,9 @@ class _Side(asyncio.Protocol):
         self._outward, self._inward, self._lost = outward, inward, lost
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        self._outward.read_from(transport)
-        self._inward.write_to(transport)
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+        self._outward.read_from(self.transport)
+        self._inward.write_to(self.transport)
 
     def data_received(self, data: bytes) -> None:
         self._outward.send(data)
