@@ -143,7 +143,8 @@ class Alarm:
         return self._timer.kind
 
     def call_at(self, at_ns: int, function: Callable[[], object]) -> None:
-        """Call `function()` once, at `at_ns` on CLOCK_MONOTONIC or as soon after as can be; never once closed."""
+        """Call `function()` once, at `at_ns` on CLOCK_MONOTONIC or as soon after as can be; a closed alarm
+        calls nothing."""
         if self._closed:
             return
         heapq.heappush(self._heap, (at_ns, next(self._order), function))
