@@ -130,7 +130,7 @@ class HttpxSession:
         return bytes(body)
 
     def _judge(self, response: httpx.Response, body: bytes, message: Message) -> Answer:
-        headers = tuple((name.lower(), value) for name, value in response.headers.items())
+        headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
         if response.headers.get("connection", "").lower() == "close":
             self._broken = True
         judgement = self._provider.judge(Response(response.status_code, headers, body))
@@ -142,6 +142,7 @@ class HttpxSession:
             error=judgement.error,
             anomaly=judgement.anomaly,
             message_id=judgement.message_id,
+            notes={**judgement.notes, **({"code": judgement.code} if judgement.code else {})},
             recipients_accepted=len(message.recipients) if accepted else 0,
         )
 

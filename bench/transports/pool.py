@@ -46,13 +46,12 @@ class Pool:
             if not clean:
                 await session.abort()
                 return False
-            with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
-                if not self._keep:
-                    return await session.close()
-                if session.alive and (not refused or await session.recover()):
-                    self._idle.append(session)
-                    return False
-            await session.abort()
+            if not self._keep:
+                return await _leave(session)
+            if await _proven(session, refused=refused):
+                self._idle.append(session)
+            else:
+                await session.abort()
             return False
         finally:
             self._slots.release()
@@ -60,9 +59,23 @@ class Pool:
     async def close(self) -> None:
         """Take leave on every idle connection, all at once."""
         idle, self._idle = self._idle, []
-        with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
-            async with anyio.create_task_group() as tasks:
-                for session in idle:
-                    tasks.start_soon(session.close)
-        for session in idle:
-            await session.abort()
+        async with anyio.create_task_group() as tasks:
+            for session in idle:
+                tasks.start_soon(_leave, session)
+
+
+async def _leave(session: Session) -> bool:
+    """Take leave politely, at once where that takes too long; True if a QUIT was answered."""
+    with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
+        return await session.close()
+    await session.abort()
+    return False
+
+
+async def _proven(session: Session, *, refused: bool) -> bool:
+    """Whether a connection is fit for another message; after a refusal it has to show that."""
+    if not session.alive:
+        return False
+    with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
+        return not refused or await session.recover()
+    return False
