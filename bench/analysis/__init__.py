@@ -1,0 +1,22 @@
+"""Analysis: samples in, figures and words out. Pure; reads no file, no clock and no network."""
+
+from bench.analysis.answer import explain
+from bench.analysis.claims import judge_claims
+from bench.analysis.fits import RttFit, rtt_fits
+from bench.analysis.frame import Frame, Tabular, sample_frame
+from bench.analysis.knees import Knee, knees
+from bench.analysis.summary import distribution, summarize
+
+__all__ = [
+    "Frame",
+    "Knee",
+    "RttFit",
+    "Tabular",
+    "distribution",
+    "explain",
+    "judge_claims",
+    "knees",
+    "rtt_fits",
+    "sample_frame",
+    "summarize",
+]

@@ -1,0 +1,84 @@
+"""What stands between a reader and the figures, in words: invalid cases, lost messages, failed limits."""
+
+from __future__ import annotations
+
+from bench.analysis.groups import listed, names
+from bench.model import Summary, ThresholdVerdict
+
+
+def doubts(summary: Summary) -> list[str]:
+    """The gravest first; empty where nothing speaks against the run."""
+    run = summary.run
+    sentences = []
+    if run.state != "complete":
+        why = f" ({run.reason})" if run.reason else ""
+        sentences.append(f"The run is {run.state}{why}: the figures are about what was recorded.")
+    return [
+        *sentences,
+        *_by_reason(summary, valid=False, intro="Not valid"),
+        *_lost(summary),
+        *_mismatches(summary),
+        *_by_reason(summary, valid=True, intro="Note on"),
+        *_thresholds(summary),
+    ]
+
+
+def _by_reason(summary: Summary, *, valid: bool, intro: str) -> list[str]:
+    """A sentence for each reason, with all the cases that share it."""
+    called = names(summary)
+    by_reason: dict[str, list[str]] = {}
+    for case in summary.cases:
+        if case.generator.valid is valid:
+            for reason in case.generator.reasons:
+                by_reason.setdefault(reason, []).append(called[case.id])
+    total = len(summary.cases)
+    return [
+        f"{intro} {f'all {total} cases' if 1 < total == len(ids) else listed(ids)}: {reason}."
+        for reason, ids in by_reason.items()
+    ]
+
+
+def _lost(summary: Summary) -> list[str]:
+    """Valid cases that lost messages; of an invalid one its reasons already speak."""
+    called = names(summary)
+    parts = []
+    for case in summary.cases:
+        lost = case.counts.scheduled - case.counts.accepted
+        if case.generator.valid and lost > 0:
+            causes = listed(f"{count} x {cause}" for cause, count in case.errors.items())
+            told = f" ({causes})" if causes else ""
+            parts.append(f"{lost} of {case.counts.scheduled} messages of {called[case.id]}{told}")
+    return [f"Not accepted: {listed(parts)}; the times are those of accepted messages."] if parts else []
+
+
+def _mismatches(summary: Summary) -> list[str]:
+    checked = sum(case.round_trips.checked_connections for case in summary.cases)
+    wrong = sum(case.round_trips.mismatched_connections for case in summary.cases)
+    if not wrong:
+        return []
+    called = names(summary)
+    where = listed(called[case.id] for case in summary.cases if case.round_trips.mismatched_connections)
+    text = (
+        f"On {wrong} of {checked} connections the wire saw another number of round trips than the client "
+        f"counted ({where}): do not rely on the round trips there."
+    )
+    return [text]
+
+
+def _thresholds(summary: Summary) -> list[str]:
+    called = names(summary)
+    results = [(called[case.id], result) for case in summary.cases for result in case.thresholds]
+    failed = [f"{r.text} ({name})" for name, r in results if r.verdict is ThresholdVerdict.FAIL]
+    unsettled = [
+        f"{r.text} ({name}: {r.note})" if r.note else f"{r.text} ({name})"
+        for name, r in results
+        if r.verdict is ThresholdVerdict.INCONCLUSIVE
+    ]
+    sentences = []
+    if failed:
+        sentences.append(f"{len(failed)} of {len(results)} threshold checks failed: {listed(failed)}.")
+    if unsettled:
+        sentences.append(
+            f"{len(unsettled)} of {len(results)} threshold checks are inconclusive: {listed(unsettled)}."
+        )
+    return sentences

@@ -1,0 +1,106 @@
+"""The samples table as analysis sees it: one typed pandas frame, and columns of it as numpy arrays."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.analysis.quantiles import NS_PER_MS, Floats
+from bench.model import PHASES, Outcome
+
+Mask = NDArray[np.bool_]
+Frame = pd.DataFrame
+"""One row an attempt, as `sample_frame` makes it."""
+
+SPANS = {
+    "lag": ("due_ns", "ready_ns"),
+    "wait": ("ready_ns", "start_ns"),
+    "service": ("start_ns", "end_ns"),
+    "latency": ("due_ns", "end_ns"),
+}
+"""name -> the columns it lies between"""
+
+_NUMBERS = (
+    "seq", "attempt", "due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", "quit_ns", "connection_id",
+    "code", *(f"{phase}_ns" for phase in PHASES),
+)  # fmt: skip
+_FLAGS = ("warmup", "cold")
+_TEXTS = ("case", "key", "outcome", "error", "notes")
+
+
+class Tabular(Protocol):
+    """What can become a frame, such as an Arrow table."""
+
+    def to_pandas(self) -> pd.DataFrame: ...
+
+
+def sample_frame(table: Tabular) -> pd.DataFrame:
+    """The rows as they were recorded, with every column that analysis names, and spans in milliseconds.
+
+    Times are ns on the run's clock (float64 where some are missing); `warmup` and `cold` are
+    booleans; `lag_ms`, `wait_ms`, `service_ms` and `latency_ms` are NaN where not reached.
+    Columns that analysis does not know stay as they are.
+    """
+    frame = table.to_pandas().reset_index(drop=True)
+    for name in _NUMBERS:
+        if not _clean(frame, name):
+            frame[name] = _number(frame, name)
+    for name in _FLAGS:
+        frame[name] = flags(frame, name)
+    for name in _TEXTS:
+        frame[name] = _text(frame, name)
+    for name in SPANS:
+        frame[f"{name}_ms"] = span_ns(frame, name) / NS_PER_MS
+    return frame
+
+
+def numbers(frame: pd.DataFrame, name: str) -> Floats:
+    """A column as float64, NaN where it is null; all NaN where the frame has no such column."""
+    if name not in frame:
+        return np.full(len(frame), np.nan)
+    return np.asarray(frame[name].to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+
+
+def flags(frame: pd.DataFrame, name: str) -> Mask:
+    """A column as booleans; null and absent count as False."""
+    if name not in frame:
+        return np.zeros(len(frame), dtype=np.bool_)
+    return np.asarray(frame[name].eq(True).fillna(False).to_numpy(), dtype=np.bool_)
+
+
+def outcomes(frame: pd.DataFrame, *which: Outcome) -> Mask:
+    """The rows that ended in one of these."""
+    mask = np.zeros(len(frame), dtype=np.bool_)
+    for outcome in which:
+        mask |= np.asarray(frame["outcome"].to_numpy(dtype=object) == outcome.value, dtype=np.bool_)
+    return mask
+
+
+def span_ns(frame: pd.DataFrame, name: str) -> Floats:
+    """lag, wait, service or latency of each row in ns; NaN where an end of it is missing."""
+    begin, end = SPANS[name]
+    return numbers(frame, end) - numbers(frame, begin)
+
+
+def present(values: Floats) -> Floats:
+    """Those that are not NaN, in ascending order."""
+    return np.sort(values[~np.isnan(values)])
+
+
+def _clean(frame: pd.DataFrame, name: str) -> bool:
+    return name in frame and frame[name].dtype in (np.dtype(np.int64), np.dtype(np.float64))
+
+
+def _number(frame: pd.DataFrame, name: str) -> Floats:
+    if name in frame and frame[name].dtype == object:
+        return np.asarray(pd.to_numeric(frame[name]), dtype=np.float64)
+    return numbers(frame, name)
+
+
+def _text(frame: pd.DataFrame, name: str) -> pd.Series[str]:
+    if name not in frame:
+        return pd.Series(None, index=frame.index, dtype=object)
+    return frame[name].astype(object)

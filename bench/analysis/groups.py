@@ -1,0 +1,164 @@
+"""Which cases of a summary may be set against each other, and what they are called in a sentence."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.model import CaseSummary, Percentile, Summary
+
+REFERENCE_RTT_MS = 50.0
+"""The round trip time that the claims in circulation are usually made about."""
+
+_TRAVEL = ("transport", "connection", "client", "load")
+"""Labels that say how a message travels; `load` repeats in words what `load.<key>` says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Cases that differ in nothing but how a message travels."""
+
+    title: str
+    """What sets the group apart from the summary's others, such as `message.size=1MiB`."""
+    rtt_ms: float | None
+    cases: tuple[CaseSummary, ...]
+
+    def find(self, transport: str, connection: str) -> CaseSummary | None:
+        """The case that travels this way, if it is valid and has a median."""
+        for case in self.cases:
+            travel = (case.labels.get("transport"), case.labels.get("connection"))
+            if travel == (transport, connection) and usable(case):
+                return case
+        return None
+
+    @property
+    def at(self) -> str:
+        """`at 50 ms round trip`, with the group's title where it has one."""
+        where = "here" if self.rtt_ms is None else f"at {number(self.rtt_ms)} ms round trip"
+        return f"{self.title}, {where}" if self.title else where
+
+
+def median(case: CaseSummary) -> Percentile | None:
+    """The median service time: what a message costs once it is its turn."""
+    return case.service.p50 if case.service else None
+
+
+def median_ms(case: CaseSummary) -> float:
+    """The same as a number; only for cases that are `usable`."""
+    value = median(case)
+    assert value is not None
+    return value.value_ms
+
+
+def usable(case: CaseSummary) -> bool:
+    """Whether something may be concluded from the case."""
+    return case.generator.valid and median(case) is not None
+
+
+def comparable(summary: Summary) -> tuple[Group, ...]:
+    """The groups in the order of the run; where several clients ran, one group for each of them."""
+    varying = _varying(summary.cases)
+    found: dict[tuple[tuple[str, str], ...], list[CaseSummary]] = {}
+    for case in summary.cases:
+        key = tuple(sorted((k, v) for k, v in case.labels.items() if not _is_travel(k)))
+        found.setdefault(key, []).append(case)
+    groups = []
+    for key, cases in found.items():
+        title = ", ".join(f"{k}={v}" for k, v in key if k in varying and k != "network.rtt")
+        groups.extend(_by_client(title, cases))
+    return tuple(groups)
+
+
+def nearest_reference(groups: Iterable[Group]) -> Group | None:
+    """The group whose RTT is nearest, by ratio, to the one claims are made about."""
+
+    def distance(group: Group) -> float:
+        return abs(math.log(max(group.rtt_ms or 0.0, 1e-3) / REFERENCE_RTT_MS))
+
+    return min(groups, key=distance, default=None)
+
+
+def at_reference(groups: Sequence[Group]) -> list[Group]:
+    """Of groups that differ only in their RTT, the one nearest to the reference; all others stay."""
+    titles = dict.fromkeys(group.title for group in groups)
+    nearest = (nearest_reference(g for g in groups if g.title == title) for title in titles)
+    return [group for group in nearest if group]
+
+
+def family(case: CaseSummary, key: str) -> str:
+    """The case's id without one of its settings: the same for all cases that differ only in that."""
+    return case.id.replace(f"/{key}={case.labels[key]}", "") if key in case.labels else case.id
+
+
+def names(summary: Summary) -> Mapping[str, str]:
+    """Case id -> what to call it: the provider is only named where there are several."""
+    several = len({case.labels.get("provider") for case in summary.cases}) > 1
+    return {case.id: case.id if several else _short(case) for case in summary.cases}
+
+
+def shorten(name: str, summary: Summary) -> str:
+    """The same for what is left of an id."""
+    providers = {case.labels.get("provider", "") for case in summary.cases}
+    return name.removeprefix(f"{next(iter(providers))}/") if len(providers) == 1 else name
+
+
+def number(value: float) -> str:
+    """Three significant digits without trailing zeros: `568`, `53.2`, `50`, `0.051`."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    text = f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def listed(parts: Iterable[str], limit: int = 4) -> str:
+    """`a, b and c`; beyond the limit the rest is counted."""
+    items = list(parts)
+    if len(items) > limit:
+        items = [*items[: limit - 1], f"{len(items) - limit + 1} more"]
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else ""
+
+
+def _short(case: CaseSummary) -> str:
+    return case.id.removeprefix(f"{case.labels.get('provider', '')}/")
+
+
+def _is_travel(key: str) -> bool:
+    return key in _TRAVEL or key.startswith("client.")
+
+
+def _varying(cases: Iterable[CaseSummary]) -> set[str]:
+    values: dict[str, set[str]] = {}
+    for case in cases:
+        for key, value in case.labels.items():
+            values.setdefault(key, set()).add(value)
+    return {key for key, found in values.items() if len(found) > 1}
+
+
+def _by_client(title: str, cases: list[CaseSummary]) -> list[Group]:
+    """One group a client; a client that speaks one transport only is paired with one of the other."""
+    clients: dict[str, list[str]] = {"smtp": [], "api": []}
+    for case in cases:
+        known = clients.setdefault(case.labels.get("transport", ""), [])
+        if (client := case.labels.get("client", "")) not in known:
+            known.append(client)
+    if all(len(known) <= 1 for known in clients.values()):
+        return [_group(title, cases)]
+    groups = []
+    for lead in dict.fromkeys(client for known in clients.values() for client in known):
+        pair = {t: lead if lead in known else _partner(known, lead, clients) for t, known in clients.items()}
+        chosen = [c for c in cases if pair[c.labels.get("transport", "")] == c.labels.get("client", "")]
+        groups.append(_group(f"{title}, client {lead}" if title else f"client {lead}", chosen))
+    return groups
+
+
+def _partner(known: list[str], lead: str, clients: Mapping[str, list[str]]) -> str | None:
+    """Who stands beside a client that does not speak this transport: one that speaks nothing else."""
+    both = set(clients["smtp"]) & set(clients["api"])
+    return next((client for client in known if client not in both), known[0] if known else None)
+
+
+def _group(title: str, cases: list[CaseSummary]) -> Group:
+    rtts = [case.rtt_ms for case in cases if case.rtt_ms is not None]
+    return Group(title, statistics.median(rtts) if rtts else None, tuple(cases))

@@ -1,0 +1,247 @@
+"""From the samples of a run to its figures. Pure: rows and manifest in, `Summary` out."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.checks import check_generator, check_round_trips, referee
+from bench.analysis.frame import Tabular, flags, numbers, outcomes, present, sample_frame, span_ns
+from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
+from bench.analysis.thresholds import Population, evaluate, unmatched
+from bench.model import (
+    PHASES,
+    CaseRun,
+    CaseSummary,
+    Cold,
+    Counts,
+    Distribution,
+    Manifest,
+    Outcome,
+    PhaseSummary,
+    RoundTrips,
+    RunInfo,
+    Summary,
+    Taken,
+    Threshold,
+    Throughput,
+    WireConnection,
+)
+
+Logs = Mapping[str, Sequence[Taken]]
+Wires = Mapping[str, Sequence[WireConnection]]
+
+
+def summarize(table: Tabular, manifest: Manifest, takes: Logs, wires: Wires) -> Summary:
+    """Every figure of a run; `takes` and `wires` hold the mock's and the shaper's log by case id.
+
+    Rows of a case that the manifest does not know (the run died in it) make a case of their
+    own, which is marked as not having ended.
+    """
+    frame = sample_frame(table)
+    rows = {str(name): group for name, group in frame.groupby("case", sort=False, observed=True)}
+    known = {case.id for case in manifest.cases}
+    runs = [*manifest.cases, *(_unfinished(name, group) for name, group in rows.items() if name not in known)]
+    empty = frame.iloc[:0]
+    cases = [
+        _summarize_case(
+            run, rows.get(run.id, empty), manifest, takes=takes.get(run.id), wires=wires.get(run.id)
+        )
+        for run in runs
+    ]
+    return Summary(run=_info(manifest), cases=_add_unmatched(cases, manifest.thresholds))
+
+
+def _info(manifest: Manifest) -> RunInfo:
+    return RunInfo(
+        id=manifest.id,
+        scenario=manifest.scenario,
+        description=manifest.description,
+        state=manifest.state,
+        started_at=manifest.started_at,
+        tool_version=manifest.tool_version,
+        seed=manifest.seed,
+        facts=manifest.facts,
+        tags=manifest.tags,
+        reason=manifest.reason,
+    )
+
+
+def _summarize_case(
+    run: CaseRun,
+    rows: pd.DataFrame,
+    manifest: Manifest,
+    *,
+    takes: Sequence[Taken] | None,
+    wires: Sequence[WireConnection] | None,
+) -> CaseSummary:
+    measured = rows[~flags(rows, "warmup")]
+    accepted = outcomes(measured, Outcome.ACCEPTED)
+    cold = flags(measured, "cold") if run.pooled else np.zeros(len(measured), dtype=np.bool_)
+    main = measured[accepted & ~cold]
+    counts = _counts(run, measured)
+    throughput = _throughput(run, measured, counts)
+    jury = None if takes is None else referee(rows, takes)
+    errors = _errors(measured[~accepted])
+    latency = distribution(span_ns(main, "latency")) if run.open else None
+    return CaseSummary(
+        id=run.id,
+        labels=run.labels,
+        counts=counts,
+        throughput=throughput,
+        latency=latency,
+        service=distribution(span_ns(main, "service")),
+        wait=distribution(span_ns(main, "wait")),
+        phases=_phases(main),
+        round_trips=_round_trips(run, rows, main, wires),
+        cold=_cold(measured[accepted & cold]) if run.pooled else None,
+        thresholds=evaluate(
+            manifest.thresholds,
+            run.labels,
+            Population(main, counts, throughput, by_outcome=_by_outcome(measured)),
+        ),
+        generator=check_generator(run, measured, main, counts, jury, errors, manifest.facts),
+        rtt_ms=_rtt_ms(run, rows),
+        open=run.open,
+        errors=errors,
+        referee=jury,
+        error=run.error,
+    )
+
+
+def distribution(values_ns: Floats) -> Distribution | None:
+    """Count, mean, extremes and percentiles of what is not NaN; None where nothing is."""
+    ordered = present(values_ns)
+    if not len(ordered):
+        return None
+    return Distribution(
+        count=len(ordered),
+        mean_ms=float(ordered.mean()) / NS_PER_MS,
+        min_ms=float(ordered[0]) / NS_PER_MS,
+        max_ms=float(ordered[-1]) / NS_PER_MS,
+        p50=percentile(ordered, 0.5),
+        p90=percentile(ordered, 0.9),
+        p95=percentile(ordered, 0.95),
+        p99=percentile(ordered, 0.99),
+        p999=percentile(ordered, 0.999),
+    )
+
+
+def _phases(main: pd.DataFrame) -> dict[str, PhaseSummary]:
+    phases = {}
+    for phase in PHASES:
+        ordered = present(numbers(main, f"{phase}_ns")) / NS_PER_MS
+        if len(ordered):
+            phases[phase] = PhaseSummary(
+                len(ordered), p50_ms=point(ordered, 0.5), p95_ms=point(ordered, 0.95)
+            )
+    return phases
+
+
+def _cold(rows: pd.DataFrame) -> Cold:
+    return Cold(count=len(rows), service=distribution(span_ns(rows, "service")))
+
+
+def _counts(run: CaseRun, measured: pd.DataFrame) -> Counts:
+    ended = _by_outcome(measured)
+    dropped = ended[Outcome.DROPPED]
+    return Counts(
+        scheduled=run.scheduled,
+        dropped=dropped,
+        attempted=len(measured) - dropped,
+        accepted=ended[Outcome.ACCEPTED],
+        rejected=ended[Outcome.REJECTED_TEMP] + ended[Outcome.REJECTED_PERM],
+        failed=ended[Outcome.FAILED],
+        unknown=ended[Outcome.UNKNOWN],
+    )
+
+
+def _by_outcome(measured: pd.DataFrame) -> dict[Outcome, int]:
+    return {outcome: int(np.count_nonzero(outcomes(measured, outcome))) for outcome in Outcome}
+
+
+def _throughput(run: CaseRun, measured: pd.DataFrame, counts: Counts) -> Throughput:
+    """Offered: intervals between due times per second, so that 50/s for 2 s is 50 and not 50.5."""
+    offered = None
+    due = present(numbers(measured, "due_ns"))
+    if run.open and len(due) > 1 and due[-1] > due[0]:
+        offered = (len(due) - 1) * 1e9 / float(due[-1] - due[0])
+    span_s = (run.ended_ns - run.started_ns) / 1e9
+    return Throughput(offered_per_s=offered, accepted_per_s=counts.accepted / span_s if span_s > 0 else None)
+
+
+def _errors(lost: pd.DataFrame) -> dict[str, int]:
+    """What became of the messages that were not accepted, most frequent first.
+
+    The class of error; the code where the server simply answered no; else the outcome.
+    """
+    codes = numbers(lost, "code")
+    found: Counter[str] = Counter()
+    for error, code, outcome in zip(lost["error"], codes, lost["outcome"], strict=True):
+        told = isinstance(error, str) and (error != "rejected" or np.isnan(code))
+        found[error if told else str(outcome) if np.isnan(code) else f"{code:.0f}"] += 1
+    return dict(sorted(found.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _round_trips(
+    run: CaseRun, rows: pd.DataFrame, main: pd.DataFrame, wires: Sequence[WireConnection] | None
+) -> RoundTrips:
+    trips = present(numbers(main, "round_trips"))
+    checked, mismatched = (0, 0) if wires is None else check_round_trips(run, rows, wires)
+    return RoundTrips(point(trips, 0.5) if len(trips) else None, checked, mismatched)
+
+
+def _rtt_ms(run: CaseRun, rows: pd.DataFrame) -> float | None:
+    """The configured RTT, else the median of the tcp phase; warm-up counts too, for it says as much."""
+    if run.rtt_ns is not None:
+        return run.rtt_ns / NS_PER_MS
+    connects = present(numbers(rows, "tcp_ns")[outcomes(rows, Outcome.ACCEPTED)])
+    return point(connects, 0.5) / NS_PER_MS if len(connects) else None
+
+
+def _unfinished(name: str, rows: pd.DataFrame) -> CaseRun:
+    """What can be said of a case from its rows alone, when the run died before the case ended."""
+    labels = _labels(name)
+    warmup = flags(rows, "warmup")
+    begin, end = _extent(rows[~warmup])
+    return CaseRun(
+        id=name,
+        labels=labels,
+        scheduled=int(np.count_nonzero(~warmup)),
+        warmup=int(np.count_nonzero(warmup)),
+        started_ns=begin,
+        ended_ns=end,
+        cpu_ns=0,
+        open=bool(np.any(~np.isnan(numbers(rows, "due_ns")))),
+        pooled=labels.get("connection") == "pooled",
+        rtt_ns=None,
+        service_time_p50_ns=None,
+        error="the run ended before this case did",
+        interrupted=True,
+    )
+
+
+def _labels(case_id: str) -> dict[str, str]:
+    """The labels that a case id spells out; a value may hold a slash, as in `load.rate=50/s`."""
+    path, *settings = re.split(r"/(?=[A-Za-z_][\w.]*=)", case_id)
+    labels = dict(zip(("provider", "transport", "connection"), path.split("/"), strict=False))
+    return labels | dict(setting.split("=", 1) for setting in settings)
+
+
+def _extent(rows: pd.DataFrame) -> tuple[int, int]:
+    times = present(np.concatenate([numbers(rows, "ready_ns"), numbers(rows, "end_ns")]))
+    return (int(times[0]), int(times[-1])) if len(times) else (0, 0)
+
+
+def _add_unmatched(cases: list[CaseSummary], thresholds: Sequence[Threshold]) -> tuple[CaseSummary, ...]:
+    """A threshold that no case answers must not pass unseen: the first case carries it as inconclusive."""
+    lost = unmatched(thresholds, [case.labels for case in cases])
+    if not cases or not lost:
+        return tuple(cases)
+    first, *others = cases
+    return (replace(first, thresholds=(*first.thresholds, *lost)), *others)
