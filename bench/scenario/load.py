@@ -50,14 +50,14 @@ class _Loader:
 
     def load(self, source: bytes, overrides: Sequence[str], profile: str | None) -> Scenario:
         written = self._compose(source)
-        refuse_literals(written, self._problems)
+        self._check_values(written)
         self._check_profiles(written, profile)
         base = choose_profile(written, profile, self._file) if profile is not None else written
         tree = base
         for text in overrides:
             key, value = parse_override(text)
             tree = apply_override(tree, key, value)
-        refuse_literals(tree, self._problems)
+        self._check_values(tree)
         tree = tree.without("profiles")
         tree = Resolver(self._environ, self._files, self._problems).resolve(tree)
         points, forms = self._points(tree, base.entries.get("matrix"))
@@ -85,6 +85,13 @@ class _Loader:
             what = "must be a mapping of keys to values, beginning with version: 1"
             raise ScenarioError(f"a scenario {what}", file=self._file, line=tree.line, column=tree.column)
         return tree
+
+    def _check_values(self, tree: Node) -> None:
+        """Refuse what no key may have: a literal secret, nothing at all."""
+        refuse_literals(tree, self._problems)
+        for node in tree.walk():
+            if node.value is None:
+                self._problems.add(node, "has no value; give it one or remove the line")
 
     def _points(self, tree: Node, declared: Node | None) -> tuple[list[Point], list[form.CaseForm]]:
         """The points of the matrix and their validated forms; fewer forms where some are wrong."""

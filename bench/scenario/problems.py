@@ -18,6 +18,8 @@ class Problem:
     """One thing that is wrong, and where. Line 0: it came from the command line."""
 
     line: int
+    missing: bool
+    """What is missing comes after what is wrong on the same line: a misspelt key explains it."""
     column: int
     field: str
     message: str
@@ -39,7 +41,7 @@ class Problems:
         if at_key and node.key_line:
             line, column = node.key_line, node.key_column
         field = ".".join(part for part in (node.path, key) if part)
-        self._found.setdefault((line, column, field), Problem(line, column, field, message))
+        self._found.setdefault((line, column, field), Problem(line, bool(key), column, field, message))
 
     def update(self, others: Problems) -> None:
         """Take over what was found elsewhere."""
@@ -71,6 +73,11 @@ def one_line(text: str) -> str:
 
 def suggest(word: str, known: Iterable[str]) -> str:
     """` (did you mean x?)`, or nothing where no known word is near."""
+    near = nearest(word, known)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def nearest(word: str, known: Iterable[str]) -> list[str]:
+    """The one known word that is near, whatever its case; or none."""
     by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f" (did you mean {by_lower[near[0]]}?)" if near else ""
+    return [by_lower[name] for name in difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)]

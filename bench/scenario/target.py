@@ -29,6 +29,8 @@ def parse_target(text: str) -> Target:
 
 
 def _address(text: str, scheme: str) -> Target:
+    if "@" in text:
+        raise ValueError("credentials do not belong in the target; use auth")
     if not text.isascii() or not text.isprintable() or " " in text:
         raise ValueError(f"{text!r} is not an address: only printable ASCII without spaces")
     try:
@@ -38,8 +40,6 @@ def _address(text: str, scheme: str) -> Target:
         raise ValueError(f"{text!r} is not an address: {error}") from None
     if not host:
         raise ValueError(f"{text!r} names no host")
-    if url.username is not None or url.password is not None:
-        raise ValueError("credentials do not belong in the target; use auth")
     if url.query or url.fragment or (scheme == "smtp" and url.path not in ("", "/")):
         raise ValueError(f"{text!r} has parts that have no meaning here (path, query or fragment)")
     if scheme == "smtp":

@@ -256,6 +256,8 @@ class _Composer:
                 raise self._at(event, f"the key {key!r} stands here twice", child)
             node = self._node(next(events), events, child, depth + 1)
             line, column = self._place(event)
+            if node.value is None and not node.text:  # nothing there: the parser is already further down
+                node = replace(node, line=line, column=column)
             entries[key] = replace(node, key_line=line, key_column=column)
         return entries
 

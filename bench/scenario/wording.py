@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from bench.scenario import form, known
-from bench.scenario.problems import Problems, suggest
+from bench.scenario.problems import Problems, nearest, suggest
 from bench.scenario.tree import Node
 
 _KINDS = {
@@ -71,8 +71,6 @@ def locate(tree: Node, loc: Sequence[str | int]) -> tuple[Node, list[str]]:
 
 def _sentence(kind: str, detail: ErrorDetails, node: Node) -> str:
     context: Mapping[str, object] = detail.get("ctx", {})
-    if node.value is None:
-        return "has no value; give it one or remove the line"
     if kind == "value_error":
         return str(context["error"])
     if kind in _BOUNDS:
@@ -126,12 +124,13 @@ def _hint(section: str, key: str, siblings: tuple[str, ...]) -> str:
     synonym = _SYNONYMS.get(key.lower(), "")
     if synonym in siblings:
         return f" (did you mean {synonym}?)"
+    dotted = form.dotted_keys()
+    if key in dotted and "." in key:
+        return "; dotted keys belong in the matrix, elsewhere write nested mappings"
     if near := suggest(key, siblings):
         return near
-    dotted = form.dotted_keys()
-    if key in dotted:
-        return "; dotted keys belong in the matrix, elsewhere write nested mappings"
-    elsewhere = [name for name in dotted if name.rpartition(".")[2] in (key.lower(), synonym) and "." in name]
-    if elsewhere:
-        return f" (did you mean {elsewhere[0]}?)"
+    leaves = {name.rpartition(".")[2]: name for name in reversed(dotted) if "." in name}
+    for word in (key.lower(), synonym, *nearest(key, leaves)):
+        if word in leaves:
+            return f" (did you mean {leaves[word]}?)"
     return f"; known here: {', '.join(siblings)}" if siblings else ""
