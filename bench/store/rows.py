@@ -63,6 +63,7 @@ SCHEMA = pa.schema(
 """One row per attempt, and one with attempt 0 for a dropped message. Times: ns on the run's clock."""
 
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+_REQUIRED = tuple(field.name for field in SCHEMA if not field.nullable)
 _PHASE_OF = {f"{phase}_ns": phase for phase in PHASES}
 _PLAIN = tuple(name for name in COLUMNS if name not in _PHASE_OF)
 _values_of = attrgetter("phases", *_PLAIN)
@@ -78,7 +79,7 @@ def batch_of(samples: Sequence[Sample]) -> pa.RecordBatch:
     }
     arrays["reply"] = pa.array([reply and reply[:REPLY_BYTES] for reply in columns[_REPLY]], _BYTES)
     arrays |= _phase_arrays(phases)
-    return pa.RecordBatch.from_arrays([arrays[name] for name in COLUMNS], schema=SCHEMA)
+    return _complete(pa.RecordBatch.from_arrays([arrays[name] for name in COLUMNS], schema=SCHEMA))
 
 
 _REPLY = _PLAIN.index("reply")
@@ -97,10 +98,10 @@ def encode_schema() -> bytes:
 
 
 def decode(payload: bytes) -> pa.RecordBatch:
-    """A record batch of the log. Raises pa.ArrowInvalid or OSError for what is none."""
+    """A record batch of the log. Raises ValueError (pa.ArrowInvalid is one) or OSError for what is none."""
     batch = pa.ipc.read_record_batch(pa.py_buffer(payload), SCHEMA)
     batch.validate(full=True)
-    return batch
+    return _complete(batch)
 
 
 def is_schema(payload: bytes) -> bool:
@@ -134,6 +135,14 @@ def duplicates(table: pa.Table) -> int:
     """How many rows repeat the key and attempt of another."""
     unique: int = table.group_by(["key", "attempt"]).aggregate([]).num_rows
     return int(table.num_rows) - unique
+
+
+def _complete(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Arrow does not hold a batch to its schema's nullability; we do. Raises ValueError."""
+    for name in _REQUIRED:
+        if batch.column(name).null_count:
+            raise ValueError(f"a row has no {name}")
+    return batch
 
 
 def _array(values: Sequence[object], kind: pa.DataType) -> pa.Array:
