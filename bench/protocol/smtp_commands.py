@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum, auto
+from enum import IntEnum, auto
+from functools import lru_cache
 
 EXTENSIONS = ("PIPELINING", "8BITMIME", "SMTPUTF8", "CHUNKING", "ENHANCEDSTATUSCODES")
 
 
-class State(Enum):
-    """Where a session stands."""
+class State(IntEnum):
+    """Where a session stands. An IntEnum, as only its members are hashed in C."""
 
     GREETED = auto()
     """Before EHLO, and again after STARTTLS (RFC 3207 section 4.2)."""
@@ -139,6 +140,7 @@ def _parameters(text: str) -> dict[str, str | None]:
     return values
 
 
+@lru_cache(1024)
 def parse_mail(argument: str) -> MailCommand:
     """What stands after `MAIL `. Raises Refusal."""
     sender, text = _path(argument, "FROM:")
@@ -162,6 +164,7 @@ def parse_mail(argument: str) -> MailCommand:
     return MailCommand(sender, size, body, smtputf8)
 
 
+@lru_cache(1024)
 def parse_rcpt(argument: str, *, smtputf8: bool) -> str:
     """What stands after `RCPT `: the recipient. Raises Refusal."""
     recipient, text = _path(argument, "TO:")

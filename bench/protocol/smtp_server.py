@@ -125,20 +125,13 @@ class SmtpServer:
     def next_event(self) -> Event | None:
         """Read on. None: more input is needed, or an answer to the last event."""
         while True:
-            match self.state:
-                case State.DECIDING | State.TLS | State.CLOSED:
-                    return None
-                case State.TEXT:
-                    step = self._read_text()
-                case State.CHUNK:
-                    step = self._read_chunk()
-                case State.CHALLENGED:
-                    step = self._read_challenge()
-                case _:
-                    step = self._read_command()
+            reader = _READERS[self.state]
+            if reader is None:
+                return None
+            step = reader(self)
             if step is _Step.NEED_DATA:
                 return None
-            if not isinstance(step, _Step):
+            if step is not _Step.AGAIN:
                 return step
 
     def data_to_send(self) -> bytes:
@@ -146,11 +139,6 @@ class SmtpServer:
         data = b"".join(self._out)
         self._out.clear()
         return data
-
-    @property
-    def closed(self) -> bool:
-        """Whether the session has ended."""
-        return self.state is State.CLOSED
 
     @property
     def waiting_bytes(self) -> int:
@@ -390,6 +378,16 @@ _HANDLERS: Mapping[bytes, Callable[[SmtpServer, str], None]] = {
     b"NOOP": SmtpServer._noop, b"HELP": SmtpServer._help, b"VRFY": SmtpServer._vrfy,
     b"EXPN": SmtpServer._expn, b"QUIT": SmtpServer._quit,
 }  # fmt: skip
+
+
+_READERS: Mapping[State, Callable[[SmtpServer], Event | _Step] | None] = {
+    **dict.fromkeys(State, SmtpServer._read_command),
+    State.TEXT: SmtpServer._read_text,
+    State.CHUNK: SmtpServer._read_chunk,
+    State.CHALLENGED: SmtpServer._read_challenge,
+    **dict.fromkeys((State.DECIDING, State.TLS, State.CLOSED)),
+}
+"""What reads the input in each state; None: it waits."""
 
 
 def _need_nothing(argument: str, command: str) -> None:
