@@ -333,7 +333,7 @@ def _draw_trends(axis: Axes, trends: Sequence[Trend], right: float) -> None:
     ends = []
     for position, trend in enumerate(trends):
         colour = colour_of(trend.transport, trend.connection, position)
-        xs, ys = (list(side) for side in zip(*trend.points, strict=True))
+        xs, ys = [x for x, _ in trend.points], [y for _, y in trend.points]
         axis.plot(xs, ys, "o" if trend.line else "o-", color=colour, markersize=5, linewidth=1.5)
         if trend.line:
             slope, intercept = trend.line

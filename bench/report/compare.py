@@ -18,7 +18,7 @@ from bench.report.terminal import printed
 from bench.report.text import for_markdown, for_terminal
 
 SCHEMA = "sendbench.comparison/1"
-_HEADER = ("", "A", "95 %", "B", "95 %", "B / A", "")
+_HEADER = ("", "A", "95 %", "B", "95 %", "B / A", "intervals")
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
@@ -35,7 +35,13 @@ def _print(console: Console, comparison: Comparison) -> None:
     for heading in _HEADER:
         figure = heading in ("A", "B", "B / A")
         style = "dim" if heading == "95 %" else ""
-        shown.add_column(heading, justify="right" if figure else "left", style=style, no_wrap=bool(heading))
+        shown.add_column(
+            heading,
+            justify="right" if figure else "left",
+            style=style,
+            no_wrap=bool(heading),
+            overflow="fold",
+        )
     for case in comparison.cases:
         shown.add_row(Text(for_terminal(case.id), style="bold"))
         for row in _rows(case):
@@ -74,7 +80,7 @@ def _rows(case: CaseComparison) -> Iterable[list[str]]:
     for change in case.changes:
         yield [f"{case.measure} {change.percentile} ms", *_side(change.a), *_side(change.b), *_ratio(change)]
     yield _plain("round trips", *(_number(trips) for trips in (case.a_round_trips, case.b_round_trips)))
-    yield _plain("rate", per_second(case.a_accepted_per_s), per_second(case.b_accepted_per_s))
+    yield ["rate", per_second(case.a_accepted_per_s), "", per_second(case.b_accepted_per_s), "", "", ""]
     yield _plain("accepted", _accepted(case.a_counts), _accepted(case.b_counts))
     if not (case.a_valid and case.b_valid):
         yield _plain("valid", "yes" if case.a_valid else "INVALID", "yes" if case.b_valid else "INVALID")
@@ -87,7 +93,7 @@ def _side(value: Percentile | None) -> tuple[str, str]:
 def _ratio(change: Change) -> tuple[str, str]:
     if change.ratio is None:
         return MISSING, ""
-    words = {True: "apart", False: "intervals overlap", None: ""}
+    words = {True: "apart", False: "overlap", None: ""}
     return f"{change.ratio:.3f}", words[change.apart]
 
 

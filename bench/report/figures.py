@@ -4,6 +4,7 @@ unit, and how a figure is written. So a number reads the same wherever it is rea
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -229,7 +230,12 @@ def _varying(cases: Iterable[CaseSummary]) -> set[str]:
 
 def _title(labels: Mapping[str, str], varying: set[str]) -> str:
     keys = sorted(varying - set(_OWN_LABELS))
-    return ", ".join(f"{_KEYS.get(key, key)} {labels[key]}" for key in keys if key in labels)
+    return ", ".join(f"{_KEYS.get(key, key)} {_spaced(labels[key])}" for key in keys if key in labels)
+
+
+def _spaced(value: str) -> str:
+    """`50ms` as `50 ms`."""
+    return re.sub(r"^([0-9.]+)([A-Za-zµ]+)$", r"\1 \2", value)
 
 
 def _names(ids: list[str], cases: list[CaseSummary], varying: set[str]) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ from bench.report.figures import (
     times_of,
     unit_for,
 )
-from bench.report.panels import Panel, knee_trends, panels_of, rtt_trends
+from bench.report.panels import Panel, family_name, knee_trends, panels_of, rtt_trends
 from bench.report.text import visible
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ def _environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     environment.filters["ms"] = lambda value: MISSING if value is None else MS.text(value)
+    environment.filters["family"] = family_name
     environment.filters["number"] = lambda value: MISSING if value is None else f"{value:.3g}"
     return environment
 

@@ -98,26 +98,35 @@ def _line(name: str, case: CaseSummary, frame: pd.DataFrame) -> Line:
     )
 
 
+def family_name(name: str) -> str:
+    """`smtp/pooled` as cases are named elsewhere in a report."""
+    return name.replace("/", " ")
+
+
 def rtt_trends(fits: Sequence[RttFit]) -> tuple[Trend, ...]:
     """Service p50 over RTT, with the fitted line."""
     return tuple(
         Trend(
-            name=fit.name,
+            name=family_name(fit.name),
             transport=fit.transport,
             connection=fit.connection,
             points=fit.points,
-            words=f"{fit.slope:.2f} x RTT {fit.intercept_ms:+.1f} ms",
+            words=f"{fit.slope:.2f} x RTT {_signed(fit.intercept_ms)} ms",
             line=(fit.slope, fit.intercept_ms),
         )
         for fit in fits
     )
 
 
+def _signed(value: float) -> str:
+    return f"{'-' if value < 0 else '+'} {abs(value):.1f}"
+
+
 def knee_trends(found: Sequence[Knee]) -> tuple[Trend, ...]:
     """Accepted messages per second over concurrency, the knee stressed."""
     return tuple(
         Trend(
-            name=knee.name,
+            name=family_name(knee.name),
             transport=knee.transport,
             connection=knee.connection,
             points=tuple((float(x), y) for x, y in knee.points),
