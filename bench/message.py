@@ -328,7 +328,7 @@ def _derived(spec: MessageSpec, mime: bytes) -> Parts:
     message = email.message_from_bytes(mime, policy=email.policy.default)
     assert isinstance(message, EmailMessage)
     plain, html = message.get_body(("plain",)), message.get_body(("html",))
-    others = [(n, str(v)) for n, v in message.items() if _passes(n)]
+    others = [(n, str(v).strip()) for n, v in message.items() if _passes(n)]
     return Parts(
         sender=spec.sender,
         recipients=(RECIPIENT_PLACEHOLDER,) if spec.rotate_recipients else spec.recipients,

@@ -66,11 +66,13 @@ def test_schema_is_a_schema() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "unknown_key", "unknown_section_key", "wrong_unit", "missing_unit", "wrong_unit_size", 
-        "matrix_empty", "matrix_empty_list", "matrix_scalar", "matrix_unknown_key", "matrix_fixed_key", "matrix_bad_value",
+        "unknown_key", "unknown_section_key", "wrong_unit", "missing_unit", "wrong_unit_size",
+        "matrix_empty", "matrix_empty_list", "matrix_scalar", "matrix_unknown_key", "matrix_fixed_key",
+        "matrix_bad_value",
         "not_built_key", "not_built_pool", "not_built_client", "not_built_provider", "not_built_extension",
         "literal_password", "wrong_case", "wrong_case_value", "unknown_model", "version_2", "bad_name",
-        "version_missing", "load_wrong_model_key", "load_text_number", "profile_unknown_key", "recipients_zero",
+        "version_missing", "load_wrong_model_key", "load_text_number", "profile_unknown_key",
+        "recipients_zero",
         "threshold_operator", "threshold_nonsense", "negative_rate", "section_list", "exclude_unknown_key",
     ],
 )  # fmt: skip

@@ -15,7 +15,8 @@ from bench.scenario.tree import Scalar, compose, decode, resolve_scalar
         ("no", "no"), ("off", "off"), ("yes", "yes"), ("y", "y"), ("22:22", "22:22"), ("1_000", "1_000"),
         ("010", 10), ("0o10", 8), ("0x1F", 31), ("-3", -3), ("+3", 3), ("1e3", 1000.0), (".5", 0.5),
         ("2026-11-23", "2026-11-23"), (".inf", ".inf"), (".nan", ".nan"), ("NaN", "NaN"), ("1.", 1.0),
-        (".", "."), ("true", True), ("True", True), ("tRue", "tRue"), ("~", None), ("null", None), ("", None), ("=", "="),
+        (".", "."), ("true", True), ("True", True), ("tRue", "tRue"), ("~", None), ("null", None),
+        ("", None), ("=", "="),
         ("1" * 40, "1" * 40),
     ],
 )  # fmt: skip
@@ -70,7 +71,8 @@ def test_any_punctuation_is_a_tree_or_one_error(text: str) -> None:
     [
         ("password", True), ("Password", True), ("smtp_password", True), ("apiKey", True), ("api-key", True),
         ("X-Auth-Token", True), ("key", True), ("client_secret", True), ("Authorization", True),
-        ("tokens", True), ("monkey", False), ("keyboard", False), ("tokenizer", False), ("user", False), ("passenger", False),
+        ("tokens", True), ("monkey", False), ("keyboard", False), ("tokenizer", False), ("user", False),
+        ("passenger", False),
     ],
 )  # fmt: skip
 def test_keys_that_look_like_secrets(key: str, expected: bool) -> None:
