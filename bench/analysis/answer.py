@@ -121,7 +121,11 @@ def _alone(summary: Summary) -> list[str]:
     fitted = rtt_fits(summary)
     swept = {case.id for case in summary.cases if fitted and "network.rtt" in case.labels}
     swept |= {case.id for case in summary.cases if knees(summary) and "load.concurrency" in case.labels}
-    chosen = [case for case in summary.cases if case.open or case.id not in compared | swept]
+    chosen = [
+        case
+        for case in summary.cases
+        if case.generator.valid and (case.open or case.id not in compared | swept)
+    ]
     called = names(summary)
     sentences = [text for case in chosen if (text := _case_sentence(called[case.id], case))]
     more = len(sentences) - MOST

@@ -103,7 +103,8 @@ def check_generator(
     facts: Mapping[str, str],
 ) -> GeneratorCheck:
     """What the generator cost, and every reason not to believe the case."""
-    lag_ms = present(span_ns(measured, "lag") / NS_PER_MS) if run.open else np.empty(0)
+    started = measured[~outcomes(measured, Outcome.DROPPED)]  # a dropped message is ready when it is given up
+    lag_ms = present(span_ns(started, "lag") / NS_PER_MS) if run.open else np.empty(0)
     lag = (point(lag_ms, 0.5), point(lag_ms, 0.99)) if len(lag_ms) else (None, None)
     latency_ms = present(span_ns(main, "latency") / NS_PER_MS)
     wall_ns = run.ended_ns - run.started_ns

@@ -5,6 +5,9 @@ from __future__ import annotations
 from bench.analysis.groups import listed, names
 from bench.model import Summary, ThresholdVerdict
 
+MOST = 4
+"""How many reasons are put into words; the tables hold the rest."""
+
 
 def doubts(summary: Summary) -> list[str]:
     """The gravest first; empty where nothing speaks against the run."""
@@ -32,10 +35,12 @@ def _by_reason(summary: Summary, *, valid: bool, intro: str) -> list[str]:
             for reason in case.generator.reasons:
                 by_reason.setdefault(reason, []).append(called[case.id])
     total = len(summary.cases)
-    return [
+    sentences = [
         f"{intro} {f'all {total} cases' if 1 < total == len(ids) else listed(ids)}: {reason}."
         for reason, ids in by_reason.items()
     ]
+    more = len(sentences) - MOST
+    return [*sentences[:MOST], *([f"{intro} {more} more; the tables say why."] if more > 0 else [])]
 
 
 def _lost(summary: Summary) -> list[str]:
