@@ -32,7 +32,7 @@ def write(path: Path, table: pa.Table) -> None:
 def read(path: Path, expected: int) -> pa.Table:
     """The table of a finished run, which must have `expected` rows. Raises ResultFormatError."""
     try:
-        with pq.ParquetFile(path, memory_map=False) as file:
+        with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
             found = file.metadata.num_rows
             if not file.schema_arrow.equals(rows.SCHEMA):
                 raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
@@ -53,12 +53,13 @@ def _write(path: Path, table: pa.Table) -> None:
             compression="zstd",
             compression_level=ZSTD_LEVEL,
             version="2.6",
+            write_page_checksum=True,
         )
         stream.flush()
         os.fsync(fd)
 
 
 def _verify(path: Path, table: pa.Table) -> None:
-    with pq.ParquetFile(path, memory_map=False) as file:
+    with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
         if not file.read().equals(table):
             raise StorageError(f"{path.name} does not read back as it was written")

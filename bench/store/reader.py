@@ -110,7 +110,7 @@ class StoredRun:
 
     def write(self, name: str, data: bytes) -> Path:
         """Put a file that was derived from the run into its folder. Raises StorageError."""
-        if name in OURS or name.startswith(".") or Path(name).name != name:
+        if not name or name in OURS or name.startswith(".") or Path(name).name != name:
             raise ValueError(f"{name!r} is not the name of a derived file")
         path = self.folder / name
         try:
