@@ -7,7 +7,7 @@ from dataclasses import replace
 from bench.errors import ScenarioError
 from bench.scenario import form
 from bench.scenario.problems import suggest
-from bench.scenario.tree import Node, compose
+from bench.scenario.tree import Node, compose, one_line
 
 ALTERNATIVES = {"load.messages": "load.duration", "load.duration": "load.messages"}
 """Of two keys only one may stand; the one laid over takes the other's place."""
@@ -60,7 +60,7 @@ def parse_override(text: str) -> tuple[str, Node]:
     key, equals, value = text.partition("=")
     key = key.strip()
     if not equals or not key or not all(key.split(".")):
-        raise ScenarioError(f"--set {text}: write KEY=VALUE, such as --set network.rtt=50ms")
+        raise ScenarioError(f"--set {one_line(text)}: write KEY=VALUE, such as --set network.rtt=50ms")
     return key, compose(value, "", prefix=f"--set {key}")
 
 
@@ -98,5 +98,6 @@ def choose_profile(tree: Node, name: str, file: str) -> Node:
     known = profiles.entries if profiles is not None else {}
     if name not in known:
         names = f"; it has {', '.join(known)}" if known else "; it has none"
-        raise ScenarioError(f"{file} has no profile {name!r}{names}{suggest(name, known)}", field="--profile")
+        message = f"{file} has no profile {name!r}{names}{suggest(name, known)}"
+        raise ScenarioError(one_line(message), field="--profile")
     return merge(tree, known[name])

@@ -7,10 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bench.errors import ScenarioError
-from bench.scenario.tree import Node
-
-MAX_SHOWN = 300
-"""Longest error text, in characters."""
+from bench.scenario.tree import Node, one_line
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,12 +60,6 @@ def located(file: str, problem: Problem, more: str = "") -> ScenarioError:
     return ScenarioError(
         text + more, file=where, line=problem.line, column=problem.column, field=one_line(problem.field)
     )
-
-
-def one_line(text: str) -> str:
-    """`text` without line breaks and control characters, cut to a length a terminal can show."""
-    shown = "".join(c if c.isprintable() else " " for c in text)
-    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

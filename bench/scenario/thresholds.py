@@ -29,7 +29,7 @@ _EXAMPLE = "write it as p95(service) < 800ms [where key=value]"
 
 def parse_threshold(text: str, line: int = 0) -> Threshold:
     """One line of `thresholds:`. Limits become ns, a share of 0 to 1, or messages/s. Raises ValueError."""
-    match = _LINE.match(text)
+    match = _LINE.match(text) if text.isprintable() else None
     if match is None:
         raise ValueError(f"{text!r} is not a threshold; {_EXAMPLE}")
     function, subject, operator = match["function"], match["subject"], match["operator"]

@@ -33,6 +33,8 @@ from bench.model import Secret
 MAX_BYTES = 1 << 20
 MAX_NODES = 10_000
 MAX_DEPTH = 32
+MAX_SHOWN = 300
+"""Longest error text, in characters."""
 
 Scalar = str | int | float | bool | None
 Plain = Scalar | Secret | dict[str, "Plain"] | list["Plain"]
@@ -277,7 +279,15 @@ class _Composer:
         return self._error(message, event.start_mark.line, event.start_mark.column, field)
 
     def _error(self, message: str, line: int, column: int, field: str = "") -> ScenarioError:
-        message = " ".join(message.split())
+        message = one_line(message)
         if self._prefix:
-            return ScenarioError(message, field=self._prefix)
-        return ScenarioError(message, file=self._file, line=line + 1, column=column + 1, field=field)
+            return ScenarioError(message, field=one_line(self._prefix))
+        return ScenarioError(
+            message, file=self._file, line=line + 1, column=column + 1, field=one_line(field)
+        )
+
+
+def one_line(text: str) -> str:
+    """`text` without line breaks and control characters, cut to a length a terminal can show."""
+    shown = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return shown if len(shown) <= MAX_SHOWN else shown[: MAX_SHOWN - 3] + "..."

@@ -173,6 +173,20 @@ def test_set_below_a_section_the_matrix_varies_has_no_effect(tmp_path: Path) -> 
     assert "has no effect" in str(failure(path, overrides=["tls.verify=false"]))
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        '"a\\nb": 1\n"a\\nb": 2\n',
+        '"a\\eb": 1\n',
+        "description: !%0a%1b x\n",
+        'profiles: {"a\\nb": {x: 1}}\n',
+        'matrix: {"a\\nb": [1]}\n',
+    ],
+)
+def test_keys_with_control_characters_stay_on_one_line(tmp_path: Path, body: str) -> None:
+    assert str(failure(scenario(tmp_path, body))).isprintable()
+
+
 def test_unknown_profile(tmp_path: Path) -> None:
     path = scenario(tmp_path, "profiles: {quick: {load: {messages: 1}}}\n")
     assert "did you mean quick?" in str(failure(path, profile="quik"))

@@ -35,6 +35,8 @@ def test_thresholds(text: str, expected: tuple[str, str, str, float, tuple[tuple
     [
         ("", "is not a threshold"),
         ("p95(service)", "is not a threshold"),
+        ("p95(service)\n< 5ms", "is not a threshold"),
+        ("p95(service) < 5ms where a=\x1b[2J", "is not a threshold"),
         ("p95 service < 5ms", "is not a threshold"),
         ("p95(service) < 5ms and more", "is not a threshold"),
         ("p95(service) = 5ms", "unknown comparison"),

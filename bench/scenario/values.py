@@ -1,0 +1,120 @@
+"""The values a scenario's keys take: quantities with units, words out of a list, references."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator, WithJsonSchema
+
+from bench import units
+from bench.model import Secret, Transport
+from bench.scenario import known
+from bench.scenario.problems import suggest
+
+_REFERENCE = r"\$\{(env|file):[^}]+\}"
+
+
+def _text_schema(pattern: str, example: str, *, zero: bool = True) -> WithJsonSchema:
+    pattern = f"^\\s*({pattern})\\s*$|{_REFERENCE}"
+    text: dict[str, object] = {"type": "string", "pattern": pattern, "examples": [example]}
+    return WithJsonSchema({"anyOf": [text, {"const": 0}]} if zero else text)
+
+
+def _positive(what: str) -> AfterValidator:
+    def check(value: float) -> float:
+        if value <= 0:
+            raise ValueError(f"the {what} must be more than 0")
+        return value
+
+    return AfterValidator(check)
+
+
+_NUMBER = r"([0-9]+(\.[0-9]+)?|\.[0-9]+)\s*"
+_DURATION = _NUMBER + r"(ns|us|µs|ms|s|m|h)"
+_RATE = _NUMBER + r"/(s|min|h)"
+Duration = Annotated[int, BeforeValidator(units.parse_duration), _text_schema(_DURATION, "50ms")]
+Span = Annotated[
+    int,
+    BeforeValidator(units.parse_duration),
+    _positive("duration"),
+    _text_schema(_DURATION, "30s", zero=False),
+]
+Size = Annotated[
+    int, BeforeValidator(units.parse_size), _text_schema(_NUMBER + "(B|KB|MB|GB|KiB|MiB|GiB)", "10KiB")
+]
+StartRate = Annotated[float, BeforeValidator(units.parse_rate), _text_schema(_RATE, "50/s")]
+Rate = Annotated[
+    float, BeforeValidator(units.parse_rate), _positive("rate"), _text_schema(_RATE, "50/s", zero=False)
+]
+Bandwidth = Annotated[
+    float,
+    BeforeValidator(units.parse_bandwidth),
+    _text_schema(_NUMBER + "(bit|kbit|Mbit|Gbit)/s", "10Mbit/s"),
+]
+
+
+def _one_of(what: str, built: tuple[str, ...], not_built: tuple[str, ...] = ()) -> PlainValidator:
+    """A word out of `built`; the words of `not_built` are refused by name."""
+
+    def check(value: object) -> str:
+        if isinstance(value, str) and value in built:
+            return value
+        if isinstance(value, str) and value in not_built:
+            raise ValueError(f"the {what} {value!r} is {known.NOT_BUILT}; use {' or '.join(built)}")
+        shown = str(value).lower() if isinstance(value, bool) else repr(value)
+        raise ValueError(f"unknown {what} {shown}; one of {', '.join(built)}{suggest(str(value), built)}")
+
+    return PlainValidator(check)
+
+
+def _enum(words: tuple[str, ...]) -> WithJsonSchema:
+    return WithJsonSchema({"enum": list(words)})
+
+
+_CLIENTS = tuple(name for names in known.CLIENTS.values() for name in names)
+_SMTP, _API = known.CLIENTS[Transport.SMTP], known.CLIENTS[Transport.API]
+_MODES, _SETTINGS = ("starttls", "implicit", "none"), ("auto", "off")
+_TRANSPORTS, _CONNECTIONS = ("smtp", "api"), ("pooled", "unpooled")
+Provider = Annotated[
+    str, _one_of("provider", known.PROVIDERS, known.PROVIDERS_NOT_BUILT), _enum(known.PROVIDERS)
+]
+Client = Annotated[str, _one_of("client", _CLIENTS, known.CLIENTS_NOT_BUILT), _enum(_CLIENTS)]
+SmtpClient = Annotated[str, _one_of("smtp client", _SMTP, known.CLIENTS_NOT_BUILT), _enum(_SMTP)]
+ApiClient = Annotated[str, _one_of("api client", _API, known.CLIENTS_NOT_BUILT), _enum(_API)]
+Extension = Annotated[str, _one_of("setting", _SETTINGS, ("on", "required", "always")), _enum(_SETTINGS)]
+Mode = Annotated[str, _one_of("TLS mode", _MODES), _enum(_MODES)]
+TransportName = Annotated[str, _one_of("transport", _TRANSPORTS), _enum(_TRANSPORTS)]
+ConnectionName = Annotated[str, _one_of("connection", _CONNECTIONS), _enum(_CONNECTIONS)]
+
+
+def _recipients(value: object) -> int | str:
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a number of recipients or the name of a file of addresses")
+    if not 1 <= value <= MAX_RECIPIENTS:
+        raise ValueError(f"a message has 1 to {MAX_RECIPIENTS} recipients, not {value}")
+    return value
+
+
+MAX_RECIPIENTS = 1000
+Recipients = Annotated[
+    int | str,
+    PlainValidator(_recipients),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": MAX_RECIPIENTS}, {"type": "string"}]}
+    ),
+]
+
+Word = str | int | float | bool
+"""A scalar that is taken as the text it was written as."""
+
+SecretText = Annotated[
+    InstanceOf[Secret],
+    WithJsonSchema({"type": "string", "pattern": f"^{_REFERENCE}$", "examples": ["${env:SMTP_PASSWORD}"]}),
+]
+UserText = Annotated[InstanceOf[Secret] | str, WithJsonSchema({"type": "string"})]
+
+Count = Annotated[int, Field(ge=1, le=known.MAX_MESSAGES)]
+Warmup = Annotated[int, Field(ge=0, le=known.MAX_MESSAGES)]
+InFlight = Annotated[int, Field(ge=1, le=100_000)]
