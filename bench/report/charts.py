@@ -43,6 +43,12 @@ _SET_UP_SHADES = ("#2f4358", "#3f5a75", "#4f6f8f", "#6a88a5", "#87a0b8", "#a3b7c
 _MESSAGE_SHADES = ("#f2b134", "#e99a1f", "#dc7f17", "#cb6212", "#b34a12")
 
 
+def _named(text: str, limit: int = 34) -> str:
+    """A name as a chart has room for it; tables have it whole."""
+    shown = visible(text)
+    return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
+
+
 def colour_of(transport: str, connection: str, position: int = 0) -> str:
     """The colour of a way of sending, the same in every chart of every report."""
     return _COLOURS.get((transport, connection), _OTHERS[position % len(_OTHERS)])
@@ -89,8 +95,8 @@ def _draw_bars(axis: Axes, panel: Panel, *, narrow: bool) -> None:
             va="center",
             weight="bold",
         )
-    axis.set(xlim=(0, limit), ylim=(len(panel.lines) - 0.4, -0.6), title=visible(panel.title))
-    axis.set_yticks(range(len(panel.lines)), [visible(line.name) for line in panel.lines], color=INK)
+    axis.set(xlim=(0, limit), ylim=(len(panel.lines) - 0.4, -0.6), title=_named(panel.title, 56))
+    axis.set_yticks(range(len(panel.lines)), [_named(line.name) for line in panel.lines], color=INK)
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
     axis.set_xlabel("ms")
@@ -171,7 +177,7 @@ def spectrum_chart(panels: Sequence[Panel]) -> str:
 
 def _draw_spectrum(axis: Axes, panel: Panel) -> None:
     drawn = [(position, line) for position, line in enumerate(panel.lines) if len(line.spectrum)]
-    axis.set_title(visible(panel.title))
+    axis.set_title(_named(panel.title, 56))
     if not drawn:
         axis.text(
             0.5, 0.5, "too few accepted messages for any percentile", ha="center", transform=axis.transAxes
@@ -192,7 +198,7 @@ def _draw_spectrum(axis: Axes, panel: Panel) -> None:
 
 def _spectrum_end(position: int, line: Line) -> End:
     colour = colour_of(line.transport, line.connection, position)
-    return End(line.name, colour, float(line.spectrum.nines[-1]), float(line.spectrum.value[-1]))
+    return End(_named(line.name), colour, float(line.spectrum.nines[-1]), float(line.spectrum.value[-1]))
 
 
 def _scale_nines(axis: Axes, last: float) -> None:
@@ -227,7 +233,7 @@ def _label_ends(axis: Axes, ends: Sequence[End]) -> None:
     heights = [float(axis.transData.transform((end.x, end.y))[1]) for end in ends]
     for end, height, placed in zip(ends, heights, spread(heights, 12.0), strict=True):
         note = axis.annotate(
-            visible(end.words),
+            _named(end.words, 72),
             (end.x, end.y),
             xytext=(7, placed - height),
             textcoords="offset points",
@@ -250,7 +256,7 @@ def time_chart(panels: Sequence[Panel]) -> str:
     with _styled():
         figure, axes = _grid(len(shown), columns, 2.9 if columns == 1 else 2.15 if columns == 2 else 1.75)
         for axis, (panel, position, line) in zip(axes, shown, strict=False):
-            words = [visible(line.name), *([visible(panel.title)] if panel.title else [])]
+            words = [_named(line.name), *([_named(panel.title)] if panel.title else [])]
             axis.set_title(
                 "\n".join(words) if columns == 4 else ", ".join(words), size=9 if columns < 4 else 8
             )

@@ -173,8 +173,7 @@ class ThresholdLine:
     verdict: ThresholdVerdict
     text: str
     where: str
-    """A case's id (`one`), or how many cases passed."""
-    one: bool
+    """A case's id, or how many cases passed."""
     measured: str
 
 
@@ -193,10 +192,10 @@ def _threshold_lines(
     passed = [result for _, result in results if result.verdict is ThresholdVerdict.PASS]
     for case, result in results:
         if result.verdict is not ThresholdVerdict.PASS or len(passed) == 1:
-            yield ThresholdLine(result.verdict, text, case.id, True, measured(result))
+            yield ThresholdLine(result.verdict, text, case.id, measured(result))
     if len(passed) > 1:
         which = f"all {len(results)}" if len(passed) == len(results) else f"{len(passed)} of {len(results)}"
-        yield ThresholdLine(ThresholdVerdict.PASS, text, f"{which} cases", False, _range(passed))
+        yield ThresholdLine(ThresholdVerdict.PASS, text, f"{which} cases", _range(passed))
 
 
 def _range(results: list[ThresholdResult]) -> str:
