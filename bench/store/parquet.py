@@ -26,7 +26,7 @@ def write(path: Path, table: pa.Table) -> None:
             _write(temporary, table)
             _verify(temporary, table)
     except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"cannot write {path.name}: {error}") from error
+        raise StorageError(f"cannot write {path.name}: {_one_line(error)}") from error
 
 
 def read(path: Path, expected: int) -> pa.Table:
@@ -38,9 +38,11 @@ def read(path: Path, expected: int) -> pa.Table:
                 raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
             if found != expected:
                 raise ResultFormatError(f"{path}: {found} rows, but the manifest speaks of {expected}")
-            return file.read()
-    except (OSError, pa.ArrowException) as error:
-        raise ResultFormatError(f"{path}: cannot be read: {error}") from error
+            table = file.read()
+            table.validate(full=True)
+            return table
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ResultFormatError(f"{path}: cannot be read: {_one_line(error)}") from error
 
 
 def _write(path: Path, table: pa.Table) -> None:
@@ -63,3 +65,8 @@ def _verify(path: Path, table: pa.Table) -> None:
     with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
         if not file.read().equals(table):
             raise StorageError(f"{path.name} does not read back as it was written")
+
+
+def _one_line(error: Exception) -> str:
+    """Arrow's messages run over several lines."""
+    return " ".join(str(error).split())

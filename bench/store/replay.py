@@ -143,7 +143,7 @@ def replay(path: Path, ended: Sequence[CaseRun]) -> Replay:
                 log.take(frame)
         cut = max(0, path.stat().st_size - reader.whole_bytes)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise ResultFormatError(f"{path}: cannot be read: {error}") from error
+        raise ResultFormatError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
     table = rows.table_of(log.batches)
     recorded = int(table.num_rows)
     lost = [] if log.whole else _lost(log, table)
