@@ -114,7 +114,6 @@ class HttpxSession:
         finally:
             await response.aclose()
         span.round_trips += 1
-        span.end()  # what follows judges the answer; it is not the provider's time
         return self._judge(response, body, message)
 
     async def _read(self, response: httpx.Response) -> bytes:
@@ -187,6 +186,8 @@ class _Trace:
                 span.enter("server")
             case "receive_response_headers.complete":
                 span.enter("receive")
+            case "receive_response_body.complete":
+                span.end()  # the answer has been read; what follows is housekeeping and our judgement
 
     def _connected(self, stream: object) -> None:
         assert isinstance(stream, httpcore.AsyncNetworkStream)
