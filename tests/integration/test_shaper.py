@@ -13,7 +13,6 @@ import statistics
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 
 import pytest
 
@@ -21,6 +20,7 @@ from bench.clock import Alarm, monotonic_ns
 from bench.errors import RefusedError
 from bench.mock.shaper import IN_FLIGHT_BYTES, Shaper
 from bench.model import Network, WireConnection
+from tests.integration.paths import Path, Streams, path_to
 from tests.loops import BOTH_LOOPS
 
 MS = 1_000_000
@@ -29,54 +29,8 @@ LATE = 100 * MS
 """More than this machine is ever late, we hope."""
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
-Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", BOTH_LOOPS)]
-
-
-@dataclass
-class Path:
-    """A shaper, and what it said about its connections."""
-
-    host: str
-    port: int
-    shaper: Shaper
-    wires: list[WireConnection]
-    news: asyncio.Event
-
-    async def connect(self, limit: int = 2**16) -> Streams:
-        return await asyncio.open_connection(self.host, self.port, limit=limit)
-
-    async def closed(self, connections: int = 1) -> list[WireConnection]:
-        """Wait for the shaper to have seen so many connections end."""
-        async with asyncio.timeout(10):
-            while len(self.wires) < connections:
-                self.news.clear()
-                await self.news.wait()
-        return self.wires
-
-
-@asynccontextmanager
-async def path_to(
-    upstream: tuple[str, int], *, rtt: int = 0, jitter: int = 0, bandwidth: float = 0
-) -> AsyncIterator[Path]:
-    wires: list[WireConnection] = []
-    news = asyncio.Event()
-
-    def note(wire: WireConnection) -> None:
-        wires.append(wire)
-        news.set()
-
-    with Alarm() as alarm:
-        shaper = Shaper(
-            upstream=upstream,
-            network=Network(rtt, jitter, bandwidth),
-            alarm=alarm,
-            seed=7,
-            on_close=note,
-        )
-        async with shaper as (host, port):
-            yield Path(host, port, shaper, wires, news)
 
 
 @asynccontextmanager
