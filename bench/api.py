@@ -34,12 +34,11 @@ from bench.model import (
     Endpoint,
     Sample,
     Scenario,
-    Secret,
     Target,
     TargetKind,
     Transport,
 )
-from bench.redact import Redactor
+from bench.redact import Redactor, secrets_of
 from bench.transports import payload_for, session_maker
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ class _Runner:
         payload, request = payload_for(case, parts)
         try:
             async with open_endpoint(case, self.writer, seed) as endpoint:
-                redactor = Redactor(_secrets(endpoint))
+                redactor = Redactor(secrets_of(endpoint.auth))
                 engine = Engine(
                     case=case,
                     composer=Composer(case.message, payload, self.writer.key_prefix(case)),
@@ -144,11 +143,6 @@ class _MaskingRecorder:
         if sample.error is not None and sample.notes is not None:
             sample = replace(sample, notes=self.redactor.text(sample.notes))
         self.writer.append(sample)
-
-
-def _secrets(endpoint: Endpoint) -> list[Secret]:
-    auth = endpoint.auth
-    return [] if auth is None else [each for each in (auth.user, auth.password) if each is not None]
 
 
 def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:

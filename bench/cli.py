@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.analysis import Frame
     from bench.api import RunOptions, Stop
     from bench.mock.spec import MockSpec
-    from bench.model import Answer, Scenario, Secret, Summary
+    from bench.model import Answer, Scenario, Summary
     from bench.redact import Redactor
     from bench.store import StoredRun
 
@@ -110,15 +110,6 @@ def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
     return load_scenario(find_scenario(text), overrides=overrides, profile=profile)
 
 
-def _secrets(scenarios: Sequence[Scenario]) -> list[Secret]:
-    found = []
-    for scenario in scenarios:
-        for case in scenario.cases:
-            if case.auth is not None:
-                found += [each for each in (case.auth.user, case.auth.password) if each is not None]
-    return found
-
-
 class _Redacted:
     """A text stream that masks secrets in whatever is written to it."""
 
@@ -136,9 +127,11 @@ class _Redacted:
 @contextmanager
 def _masked(scenarios: Sequence[Scenario]) -> Iterator[None]:
     """Masks the secrets of these scenarios in everything that is printed meanwhile."""
-    from bench.redact import Redactor
+    from bench.redact import Redactor, secrets_of
 
-    redactor = Redactor(_secrets(scenarios))
+    redactor = Redactor(
+        each for scenario in scenarios for case in scenario.cases for each in secrets_of(case.auth)
+    )
     stdout, stderr = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = _Redacted(stdout, redactor), _Redacted(stderr, redactor)
     try:

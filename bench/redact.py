@@ -19,7 +19,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator
 
-from bench.model import Secret
+from bench.model import Auth, Secret
 
 MASK = "***"
 SHORT = 4
@@ -45,6 +45,17 @@ def is_secret_header(name: str) -> bool:
 def mask_headers(headers: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Headers fit to be shown: the values of those that carry a credential are masked."""
     return tuple((name, MASK if is_secret_header(name) else value) for name, value in headers)
+
+
+def secrets_of(auth: Auth | None) -> list[Secret]:
+    """What must never be shown of these credentials: the password, and a user name kept out of the file.
+
+    A user name written in the scenario is no secret, and often a word such as `apikey` or `resend`.
+    """
+    if auth is None:
+        return []
+    user = [auth.user] if auth.user is not None and auth.user.reference.startswith("${") else []
+    return [*user, auth.password]
 
 
 class Redactor:
