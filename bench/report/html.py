@@ -101,7 +101,7 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
         open=any(case.open for case in summary.cases),
         problems=problems(summary),
         charts=_charts(panels),
-        trips=[(group.title, _trip_rows(group)) for group in groups(summary)],
+        trips=[(group.title, rows) for group in groups(summary) if (rows := _trip_rows(group))],
         fits=fits,
         trends=_trends(fits, knees(summary)),
         thresholds=threshold_lines(summary),
@@ -241,19 +241,15 @@ def _charts(panels: tuple[Panel, ...]) -> list[Chart]:
     is_open = any(line.open for panel in shown for line in panel.lines)
     shaped = any(line.rtt_ms for panel in shown for line in panel.lines)
     trips = "The grid counts round trips: time goes into waiting for the peer." if shaped else ""
-    drawn = [
-        ("Where the time goes", PHASES_NOTE.format(trips=trips), charts.phases_chart(shown)),
-        (
-            "Every percentile",
-            SPECTRUM_NOTE.format(open=" Solid: latency; dashed: the service time in it." if is_open else ""),
-            charts.spectrum_chart(shown),
-        ),
-        (
-            "Over time",
-            TIME_NOTE.format(open=" Coloured: latency; grey: the service time in it." if is_open else ""),
-            charts.time_chart(shown),
-        ),
-    ]
+    lines = [line for panel in shown for line in panel.lines]
+    drawn = []
+    if any(line.profile for line in lines):
+        drawn.append(("Where the time goes", PHASES_NOTE.format(trips=trips), charts.phases_chart(shown)))
+    if any(len(line.spectrum) for line in lines):
+        both = " Solid: latency; dashed: the service time in it." if is_open else ""
+        drawn.append(("Every percentile", SPECTRUM_NOTE.format(open=both), charts.spectrum_chart(shown)))
+    both = " Coloured: latency; grey: the service time in it." if is_open else ""
+    drawn.append(("Over time", TIME_NOTE.format(open=both), charts.time_chart(shown)))
     # Our own charts escape what they draw (see charts); nothing else is marked as safe.
     return [Chart(title, note + left, Markup(svg)) for title, note, svg in drawn]
 

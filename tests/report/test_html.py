@@ -155,6 +155,13 @@ def test_a_run_without_cases_says_so() -> None:
     assert "Run aborted." in text
 
 
+def test_what_has_nothing_to_show_is_left_out() -> None:
+    text = Dom(rendered("all-failed", "html")).text
+    assert "Over time" in text
+    for title in ("Where the time goes", "Every percentile", "What round trips explain"):
+        assert title not in text
+
+
 def test_many_points_become_pixels() -> None:
     many = Dom(rendered("many", "html"))
     assert [tag for tag, _ in many.elements].count("image") >= 1
