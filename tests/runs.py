@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +57,11 @@ def run_file(
     *,
     seed: int = 1,
     profile: str | None = None,
+    overrides: Sequence[str] = (),
     meanwhile: Callable[[Stop], Awaitable[None]] | None = None,
 ) -> Finished:
     """Run a scenario file into `folder/results`."""
-    scenario = load_scenario(file, profile=profile)
+    scenario = load_scenario(file, profile=profile, overrides=overrides)
 
     async def main() -> Path:
         stop = Stop()

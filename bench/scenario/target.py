@@ -70,7 +70,7 @@ def tls_mode(target: Target, transport: Transport, asked: TlsMode | None) -> Tls
     if target.kind is not TargetKind.HTTP:
         return TlsMode.NONE if asked is TlsMode.NONE else TlsMode.IMPLICIT
     if target.https and asked is TlsMode.NONE:
-        raise ValueError("the target is https://; write http:// to go without TLS")
+        raise ValueError("the target is https://; write tls: implicit, or http:// to go without TLS")
     if not target.https and asked in (TlsMode.IMPLICIT, TlsMode.STARTTLS):
         raise ValueError(f"the target is http://; write https:// instead of tls mode {asked.value}")
     return TlsMode.IMPLICIT if target.https else TlsMode.NONE

@@ -25,7 +25,7 @@ from tests.runs import Finished, finished
 
 MS = 1_000_000
 RATE, SECONDS, POOL = 100, 10, 4
-SERVICE_MS = 10
+SERVICE_MS = 3
 
 SCENARIO = """\
 version: 1
