@@ -33,16 +33,15 @@ def read(path: Path, expected: int) -> pa.Table:
     """The table of a finished run, which must have `expected` rows. Raises ResultFormatError."""
     try:
         with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
-            found = file.metadata.num_rows
             if not file.schema_arrow.equals(rows.SCHEMA):
                 raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
-            if found != expected:
-                raise ResultFormatError(f"{path}: {found} rows, but the manifest speaks of {expected}")
             table = file.read()
             table.validate(full=True)
-            return table
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultFormatError(f"{path}: cannot be read: {_one_line(error)}") from error
+    if table.num_rows != expected:
+        raise ResultFormatError(f"{path}: {table.num_rows} rows, but the manifest speaks of {expected}")
+    return table
 
 
 def _write(path: Path, table: pa.Table) -> None:
