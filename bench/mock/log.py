@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from json.encoder import encode_basestring_ascii
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,7 @@ class _LineLog:
 
     def __init__(self, path: str | Path | None) -> None:
         self._lines: list[str] = []
+        self._failure: str | None = None
         self._fd = None
         if path is not None:
             try:
@@ -36,24 +38,33 @@ class _LineLog:
         if self._fd is None:
             return
         self._lines.append(line)
-        if len(self._lines) >= BLOCK_LINES:
-            self.flush()
+        if len(self._lines) >= BLOCK_LINES and self._failure is None:
+            with suppress(StorageError):  # in the middle of a message nobody could act on it: flush says so
+                self.flush()
 
     def flush(self) -> None:
-        """Hand everything to the operating system. Raises OSError when the disk is full."""
+        """Hand everything to the operating system. Raises StorageError if that failed, now or ever."""
+        if self._failure is not None:
+            raise StorageError(self._failure)
         if self._fd is None or not self._lines:
             return
         block = memoryview("".join(self._lines).encode("ascii"))
         self._lines.clear()
-        while block:
-            block = block[self._fd.write(block) :]
+        try:
+            while block:
+                block = block[self._fd.write(block) :]
+        except OSError as error:
+            self._failure = f"the mock's log cannot be written: {error.strerror}"
+            raise StorageError(self._failure) from error
 
     def close(self) -> None:
-        """Flush and close; may be called twice."""
+        """Flush and close; may be called twice. Raises StorageError like `flush`."""
         if self._fd is not None:
-            self.flush()
-            self._fd.close()
-            self._fd = None
+            try:
+                self.flush()
+            finally:
+                self._fd.close()
+                self._fd = None
 
     def __exit__(
         self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None

@@ -28,8 +28,8 @@ async def mock_process(spec: MockSpec) -> AsyncIterator[Ready]:
     """Start the mock of `spec` and end it with the block; its logs are complete after that.
 
     It is ended by closing its standard input, so it goes even if this process is killed; what does not go
-    within STOP_S is killed. Raises SetupError when it does not start, or RefusedError or UsageError
-    where that is why.
+    within STOP_S is killed. Raises SetupError when it does not start, or RefusedError or UsageError where
+    that is why; SetupError too when it ended otherwise than in order, as its logs may then lack something.
     """
     process = await anyio.open_process(
         [sys.executable, "-P", "-m", "bench.mock"],  # -P: a folder `bench` where the user works is not ours
@@ -39,11 +39,18 @@ async def mock_process(spec: MockSpec) -> AsyncIterator[Ready]:
         env={**os.environ, "PYTHONPATH": _python_path()},
         start_new_session=True,  # Ctrl-C is for the run, which ends the mock in order
     )
+    assert process.stdout is not None
+    words = BufferedByteReceiveStream(process.stdout)
     try:
-        yield await _start(process, spec)
+        yield await _start(process, words, spec)
+        with anyio.CancelScope(shield=True):
+            await _stop(process)
+            if process.returncode != 0:
+                raise SetupError(await _why(process, words))
     finally:
         with anyio.CancelScope(shield=True):
-            await _end(process)
+            await _stop(process)
+            await process.aclose()
 
 
 def _python_path() -> str:
@@ -51,13 +58,12 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 
-async def _start(process: Process, spec: MockSpec) -> Ready:
+async def _start(process: Process, words: BufferedByteReceiveStream, spec: MockSpec) -> Ready:
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
         with anyio.fail_after(START_S):
             await process.stdin.send(spec.to_json().encode() + b"\n")
-            line = await BufferedByteReceiveStream(process.stdout).receive_until(b"\n", LINE_LIMIT_BYTES)
+            line = await words.receive_until(b"\n", LINE_LIMIT_BYTES)
             shape = json.loads(line)
             if "error" in shape:
                 raise _ERRORS.get(await process.wait(), SetupError)(shape["error"])
@@ -68,11 +74,18 @@ async def _start(process: Process, spec: MockSpec) -> Ready:
         raise SetupError("the mock ended before it was ready; its own words stand above") from error
 
 
-async def _end(process: Process) -> None:
+async def _stop(process: Process) -> None:
     assert process.stdin is not None
     await process.stdin.aclose()
     with anyio.move_on_after(STOP_S):
         await process.wait()
     if process.returncode is None:
         process.kill()
-    await process.aclose()
+        await process.wait()
+
+
+async def _why(process: Process, words: BufferedByteReceiveStream) -> str:
+    try:
+        return str(json.loads(await words.receive_until(b"\n", LINE_LIMIT_BYTES))["error"])
+    except anyio.IncompleteRead:
+        return f"the mock ended with code {process.returncode}: its log may be incomplete"

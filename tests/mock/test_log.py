@@ -66,6 +66,18 @@ def test_a_place_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
         TakenLog(tmp_path / "none" / "taken.jsonl")
 
 
+def test_a_full_disk_is_said_by_every_flush_from_then_on() -> None:
+    log = TakenLog("/dev/full")
+    for _ in range(3 * BLOCK_LINES):
+        log.add(Taken("a", 1, 2, 3))  # answers a client: must not raise
+    for _ in range(2):
+        with pytest.raises(StorageError, match="No space left"):
+            log.flush()
+    with pytest.raises(StorageError, match="No space left"):
+        log.close()
+    log.close()
+
+
 def test_connections(tmp_path: Path) -> None:
     wire = WireConnection(connection=1, client_port=2, turn_arounds=3, bytes_up=4, bytes_down=5)
     with WireLog(tmp_path / "wire.jsonl") as log:
