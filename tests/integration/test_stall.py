@@ -120,4 +120,3 @@ def test_latency_shows_the_stall_and_service_does_not(tmp_path: Path) -> None:
     assert 400 * MS < predicted < 600 * MS
     assert case.latency.p95.value_ms == pytest.approx(predicted / MS, rel=0.05)
     assert case.service.p95.value_ms <= 2 * float(normal_ns.quantile(0.95)) / MS
-    assert case.generator.valid, case.generator.reasons
