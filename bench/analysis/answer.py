@@ -14,11 +14,12 @@ from bench.analysis.groups import (
     at_reference,
     comparable,
     family,
-    listed,
+    lightest,
     names,
     nearest_reference,
     number,
     shorten,
+    trips,
 )
 from bench.analysis.knees import Knee, keeps_up, knees
 from bench.model import Answer, CaseSummary, Distribution, Summary, ThresholdVerdict
@@ -33,10 +34,10 @@ def explain(summary: Summary) -> Answer:
     """Sentences and judged claims; the first sentence is the headline."""
     sentences = [
         *doubts(summary),
-        *_contrasts(summary),
-        *(_fit_sentence(fit) for fit in rtt_fits(summary)),
         *(_knee_sentence(knee) for knee in knees(summary)),
         *_rates(summary),
+        *_contrasts(summary),
+        *(_fit_sentence(fit) for fit in rtt_fits(summary)),
         *_alone(summary),
         *_time_spent(summary),
         *_passed(summary),
@@ -48,7 +49,7 @@ def explain(summary: Summary) -> Answer:
 
 def _contrasts(summary: Summary) -> list[str]:
     """The group nearest to the reference RTT leads; where lines are fitted they speak for the other RTTs."""
-    groups = [group for group in comparable(summary) if contrast(group)]
+    groups = lightest([group for group in comparable(summary) if contrast(group)])
     if rtt_fits(summary):
         groups = at_reference(groups)
     lead = nearest_reference(groups)
@@ -61,7 +62,7 @@ def _contrasts(summary: Summary) -> list[str]:
 
 def _fit_sentence(fit: RttFit) -> str:
     sign = "-" if fit.intercept_ms < 0 else "+"
-    counted = "" if fit.counted is None else f" ({number(fit.counted)} round trips were counted)"
+    counted = "" if fit.counted is None else f" ({trips(fit.counted)} counted)"
     text = (
         f"{fit.name}: service = {fit.slope:.1f} x RTT {sign} {number(abs(fit.intercept_ms))} ms, "
         f"over {len(fit.points)} round trip times{counted}"
@@ -169,7 +170,7 @@ def _waiting(case: CaseSummary) -> str:
 
 def _time_spent(summary: Summary) -> list[str]:
     """What takes the time, in the leading group's cases or in the first ones."""
-    groups = [group for group in comparable(summary) if contrast(group)]
+    groups = lightest([group for group in comparable(summary) if contrast(group)])
     lead: Group | None = nearest_reference(groups)
     called = names(summary)
     cases = lead.cases if lead else summary.cases
@@ -189,13 +190,11 @@ def _phase_sentence(name: str, case: CaseSummary) -> str:
     parts = [f"`{longest}` takes the most time, {number(spent[longest])} of {number(total)} ms"]
     opening = sum(time for phase, time in spent.items() if phase in SET_UP)
     if opening > 0.01 * total:
-        parts.append(f"opening connections about {opening / total:.0%}")
-    trips, rtt = case.round_trips.p50, case.rtt_ms
-    if trips and rtt and rtt >= 1:
-        parts.append(
-            f"its {number(trips)} round trips at {number(rtt)} ms account for {number(trips * rtt)} ms"
-        )
-    return f"In {name}, {listed(parts)}."
+        parts.append(f"opening connections takes about {opening / total * 100:.0f} %")
+    count, rtt = case.round_trips.p50, case.rtt_ms
+    if count and rtt and rtt >= 1:
+        parts.append(f"{trips(count)} at {number(rtt)} ms account for {number(count * rtt)} ms")
+    return f"In {name}, {'; '.join(parts)}."
 
 
 def _passed(summary: Summary) -> list[str]:

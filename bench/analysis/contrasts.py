@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from bench.analysis.groups import Group, median, median_ms, number
+from bench.analysis.groups import Group, median, median_ms, number, trips
 from bench.model import CaseSummary
 
 _STEPS = {
@@ -26,7 +26,9 @@ def contrast(group: Group) -> list[str]:
     if fresh_api and fresh_smtp:
         sentences.append(_fresh(group, fresh_smtp, fresh_api))
     elif fresh_api and kept_api:
-        sentences.append(_sentence(group, [("", fresh_api), ("keeping the API's connection", kept_api)]))
+        sentences.append(
+            _sentence(group, [("", fresh_api), ("keeping the API's connection alive", kept_api)])
+        )
     return sentences
 
 
@@ -46,8 +48,8 @@ def _first(what: str, before: CaseSummary, after: CaseSummary) -> str:
         return (
             f"{what} costs {number(new - old)} ms more a message ({number(new)} instead of {number(old)} ms)"
         )
-    trips = _saved_trips(before, after)
-    of = f"{number(trips)} of {number(before.round_trips.p50 or 0)} round trips and " if trips else ""
+    fewer = _saved_trips(before, after)
+    of = f"{number(fewer)} of {trips(before.round_trips.p50 or 0)} and " if fewer else ""
     return f"{what} saves {of}{number(old - new)} of {number(old)} ms a message"
 
 
@@ -57,17 +59,17 @@ def _more(what: str, before: CaseSummary, after: CaseSummary) -> str:
         return f"{what} makes no measurable difference to that"
     if saved < 0:
         return f"{what} costs {number(-saved)} ms more than that"
-    trips = _saved_trips(before, after)
+    fewer = _saved_trips(before, after)
     return (
-        f"{what} saves {number(trips)} more ({number(saved)} ms)"
-        if trips
+        f"{what} saves {number(fewer)} more ({number(saved)} ms)"
+        if fewer
         else (f"{what} saves another {number(saved)} ms")
     )
 
 
 def _fresh(group: Group, smtp: CaseSummary, api: CaseSummary) -> str:
-    trips = (api.round_trips.p50, smtp.round_trips.p50)
-    counted = f" ({number(trips[0])} round trips against {number(trips[1])})" if trips[0] and trips[1] else ""
+    few, many = api.round_trips.p50, smtp.round_trips.p50
+    counted = f" ({trips(few)} against {number(many)})" if few and many else ""
     text = (
         f"{group.at}, on a new connection for each message, the API takes {number(median_ms(api))} ms "
         f"where SMTP takes {number(median_ms(smtp))} ms{counted}."

@@ -37,7 +37,7 @@ class Group:
     def at(self) -> str:
         """`at 50 ms round trip`, with the group's title where it has one."""
         where = "here" if self.rtt_ms is None else f"at {number(self.rtt_ms)} ms round trip"
-        return f"{self.title}, {where}" if self.title else where
+        return f"{where} ({self.title})" if self.title else where
 
 
 def median(case: CaseSummary) -> Percentile | None:
@@ -87,6 +87,19 @@ def at_reference(groups: Sequence[Group]) -> list[Group]:
     return [group for group in nearest if group]
 
 
+def lightest(groups: Sequence[Group]) -> list[Group]:
+    """Of groups that differ only in their concurrency, the one with the least: nothing queues there."""
+    best: dict[tuple[tuple[str, str], ...], tuple[int, Group]] = {}
+    for group in groups:
+        labels = dict(group.cases[0].labels)
+        load = labels.pop("load.concurrency", "")
+        rank = int(load) if load.isdigit() else 0
+        key = (*sorted((k, v) for k, v in labels.items() if not _is_travel(k)), ("", _clients(group.cases)))
+        if key not in best or rank < best[key][0]:
+            best[key] = (rank, group)
+    return [group for _, group in best.values()]
+
+
 def family(case: CaseSummary, key: str) -> str:
     """The case's id without one of its settings: the same for all cases that differ only in that."""
     return case.id.replace(f"/{key}={case.labels[key]}", "") if key in case.labels else case.id
@@ -110,6 +123,11 @@ def number(value: float) -> str:
         return f"{value:g}"
     text = f"{value:.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def trips(count: float) -> str:
+    """`1 round trip`, `11 round trips`."""
+    return f"{number(count)} round trip{'' if count == 1 else 's'}"
 
 
 def listed(parts: Iterable[str], limit: int = 4) -> str:
@@ -145,15 +163,22 @@ def _by_client(title: str, cases: list[CaseSummary]) -> list[Group]:
             known.append(client)
     if all(len(known) <= 1 for known in clients.values()):
         return [_group(title, cases)]
-    groups = []
+    groups: dict[frozenset[str], Group] = {}
     for lead in dict.fromkeys(client for known in clients.values() for client in known):
-        pair = {t: lead if lead in known else _partner(known, lead, clients) for t, known in clients.items()}
+        pair = {t: lead if lead in known else _partner(known, clients) for t, known in clients.items()}
         chosen = [c for c in cases if pair[c.labels.get("transport", "")] == c.labels.get("client", "")]
-        groups.append(_group(f"{title}, client {lead}" if title else f"client {lead}", chosen))
-    return groups
+        named = f"client {_clients(chosen)}"
+        groups.setdefault(
+            frozenset(case.id for case in chosen), _group(f"{title}, {named}" if title else named, chosen)
+        )
+    return list(groups.values())
 
 
-def _partner(known: list[str], lead: str, clients: Mapping[str, list[str]]) -> str | None:
+def _clients(cases: Iterable[CaseSummary]) -> str:
+    return " and ".join(dict.fromkeys(case.labels.get("client", "") for case in cases))
+
+
+def _partner(known: list[str], clients: Mapping[str, list[str]]) -> str | None:
     """Who stands beside a client that does not speak this transport: one that speaks nothing else."""
     both = set(clients["smtp"]) & set(clients["api"])
     return next((client for client in known if client not in both), known[0] if known else None)

@@ -86,10 +86,10 @@ def _share(threshold: Threshold, population: Population) -> ThresholdResult:
 def _time(threshold: Threshold, population: Population) -> ThresholdResult:
     ordered = _times(threshold.subject, population.main)
     n = len(ordered) + population.lost
-    if not n:
-        return _result(threshold, None, "no message was measured")
     if not len(ordered) and len(population.main):
         return _result(threshold, None, f"{threshold.subject} does not occur in this case")
+    if not n:
+        return _result(threshold, None, "no message was measured")
     q = QUANTILES.get(threshold.function)
     if q is not None and not supported(n, q):
         note = f"{threshold.function} needs {smallest_count(q)} messages and the case has {n}"
