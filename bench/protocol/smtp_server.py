@@ -35,9 +35,7 @@ from bench.protocol.smtp_commands import (
 from bench.protocol.smtp_events import Closed, Envelope, Event, MessageReceived, ServerConfig, TlsRequested
 from bench.protocol.smtp_input import Input, checked_message
 
-__all__ = (
-    "Closed", "Envelope", "Event", "MessageReceived", "ServerConfig", "SmtpServer", "TlsRequested",
-)  # fmt: skip
+__all__ = ("Closed", "Envelope", "Event", "MessageReceived", "ServerConfig", "SmtpServer", "TlsRequested")
 
 COMMAND_LIMIT = 2048
 """The longest command line with its CRLF; the standard asks for 512 and what extensions add."""
