@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,11 @@ def run_text(
     folder: Path,
     *,
     seed: int = 1,
-    meanwhile: Callable[[Stop], Awaitable[None]] | None = None,
 ) -> Finished:
-    """Run a scenario given as text; `meanwhile` goes on beside it and is cancelled at its end."""
+    """Run a scenario given as text, into `folder/results`."""
     file = folder / "scenario.yaml"
     file.write_text(text, encoding="utf-8")
-    return run_file(file, folder, seed=seed, meanwhile=meanwhile)
+    return run_file(file, folder, seed=seed)
 
 
 def run_file(
@@ -58,20 +57,12 @@ def run_file(
     seed: int = 1,
     profile: str | None = None,
     overrides: Sequence[str] = (),
-    meanwhile: Callable[[Stop], Awaitable[None]] | None = None,
 ) -> Finished:
     """Run a scenario file into `folder/results`."""
     scenario = load_scenario(file, profile=profile, overrides=overrides)
 
     async def main() -> Path:
-        stop = Stop()
-        async with anyio.create_task_group() as tasks:
-            if meanwhile is not None:
-                tasks.start_soon(meanwhile, stop)
-            options = RunOptions(results=folder / "results", seed=seed)
-            path = await run_scenario(scenario, options, stop)
-            tasks.cancel_scope.cancel()
-        return path
+        return await run_scenario(scenario, RunOptions(results=folder / "results", seed=seed), Stop())
 
     return finished(anyio.run(main, backend_options={"use_uvloop": True}))
 
