@@ -7,7 +7,7 @@ import ipaddress
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import ExitCode, RefusedError, UsageError
@@ -209,6 +209,7 @@ def test_resolved_addresses_are_checked_again() -> None:
             guard.check_address(ip)
 
 
+@settings(deadline=None)
 @given(st.ip_addresses())
 def test_every_address_agrees_with_the_networks(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
@@ -221,6 +222,7 @@ def test_every_address_agrees_with_the_networks(
     assert (found is not TargetClass.REAL) <= free
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_classified_without_an_error_of_another_kind(host: str) -> None:
     guard = Guard(LAB)

@@ -14,7 +14,7 @@ import traceback
 import urllib.parse
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.model import Auth, Secret
@@ -73,6 +73,7 @@ def forms(secret: str) -> dict[str, bytes]:
     }
 
 
+@settings(deadline=None)
 @given(secret_text, around, around)
 def test_no_form_survives(secret: str, before: bytes, after: bytes) -> None:
     redactor = Redactor([Secret(secret)])
@@ -83,6 +84,7 @@ def test_no_form_survives(secret: str, before: bytes, after: bytes) -> None:
         assert redactor.finds(before + form + after)
 
 
+@settings(deadline=None)
 @given(secret_text, st.binary(max_size=7), st.binary(max_size=7))
 def test_no_alignment_of_base64_survives(secret: str, before: bytes, after: bytes) -> None:
     redactor = Redactor([Secret(secret)])
@@ -93,6 +95,7 @@ def test_no_alignment_of_base64_survives(secret: str, before: bytes, after: byte
             assert core.translate(bytes.maketrans(b"+/", b"-_")) not in masked
 
 
+@settings(deadline=None)
 @given(secret_text, secret_text)
 def test_auth_plain_login_and_basic(user: str, password: str) -> None:
     redactor = Redactor([Secret(user), Secret(password)])
@@ -109,6 +112,7 @@ def test_the_words_around_a_credential_stay() -> None:
     assert redactor.text(f"535 bad AUTH PLAIN {plain}\r\n").endswith("***\r\n")
 
 
+@settings(deadline=None)
 @given(st.lists(secret_text, min_size=2, max_size=4), st.data())
 def test_secrets_that_overlap_are_all_masked(secrets: list[str], data: st.DataObject) -> None:
     pieces = data.draw(st.lists(st.sampled_from([*secrets, secrets[0][1:], " ", "x"]), max_size=6))
@@ -117,11 +121,13 @@ def test_secrets_that_overlap_are_all_masked(secrets: list[str], data: st.DataOb
     assert not any(secret in masked for secret in secrets)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_without_secrets_only_header_lines_change(data: bytes) -> None:
     assert Redactor([]).bytes(data.replace(b":", b"")) == data.replace(b":", b"")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_any_text_can_be_masked(text: str) -> None:
     Redactor([Secret(CANARY)]).text(text + "\udc80")
@@ -212,6 +218,7 @@ def dumps_of(value: object) -> list[str]:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=8, max_size=20))
 def test_a_secret_shows_in_no_dump(value: str) -> None:
     value = f"Zq9{value}"  # not to be met by chance

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.model import CaseRun, Manifest, Outcome, Secret, Taken, Threshold
@@ -48,6 +48,7 @@ class Mixed:
     flag: bool = False
 
 
+@settings(deadline=None)
 @given(MANIFESTS)
 def test_a_manifest_comes_back_exactly(manifest: Manifest) -> None:
     assert decode(Manifest, load(json.dumps(encode(manifest)).encode())) == manifest

@@ -9,7 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.errors import ResultFormatError, StorageError
@@ -57,6 +57,7 @@ def test_every_flipped_bit_is_seen() -> None:
             assert payloads == PAYLOADS[: sum(end <= position for end in ends())]
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=300), max_size=8), st.binary(max_size=200))
 def test_garbage_after_whole_frames_is_left_out(payloads: list[bytes], garbage: bytes) -> None:
     data = b"".join(pack(4, number, payload) for number, payload in enumerate(payloads))

@@ -96,10 +96,14 @@ def test_a_full_disk_comes_up_at_the_next_call(path: Path, open_log: Callable[..
         return os.write(fd, data)
 
     writer = open_log(FrameFile(path, write=full_after_some))
-    for seq in range(1900):
-        writer.put(make_sample(seq))
-    with pytest.raises(StorageError, match="No space left"):
+
+    def put_many() -> None:
+        for seq in range(1900):
+            writer.put(make_sample(seq))
         writer.flush()
+
+    with pytest.raises(StorageError, match="No space left"):
+        put_many()
     with pytest.raises(StorageError, match="No space left"):
         writer.put(make_sample(1))
     with pytest.raises(StorageError, match="No space left"):
