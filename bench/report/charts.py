@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 import matplotlib as mpl
@@ -21,7 +21,18 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
 from bench.analysis.quantiles import Floats
-from bench.report.figures import MS, SET_UP, label
+from bench.report.colours import (
+    BAD,
+    GRID,
+    INK,
+    MESSAGE_SHADE,
+    MUTED,
+    SET_UP_SHADE,
+    colour_of,
+    on,
+    shades,
+)
+from bench.report.figures import MS, label
 from bench.report.panels import End, Line, Panel, Trend, spread
 from bench.report.series import Profile
 from bench.report.text import visible
@@ -31,27 +42,11 @@ WIDTH = 10.4
 RASTER_ABOVE = 2000
 """Points of one chart above which they are drawn as pixels: a page must stay small."""
 
-INK, MUTED, GRID, BAD = "#1c2733", "#5b6b7b", "#e4e9ee", "#c81e1e"
-_COLOURS = {
-    ("smtp", "unpooled"): "#b4371b",
-    ("smtp", "pooled"): "#e08e1b",
-    ("api", "unpooled"): "#4aa3d4",
-    ("api", "pooled"): "#1c5796",
-}
-_OTHERS = ("#5f6f52", "#7a5195", "#8c6d46", "#4d4d4d")
-_SET_UP_SHADES = ("#2f4358", "#3f5a75", "#4f6f8f", "#6a88a5", "#87a0b8", "#a3b7c9", "#bccad7")
-_MESSAGE_SHADES = ("#f2b134", "#e99a1f", "#dc7f17", "#cb6212", "#b34a12")
-
 
 def _named(text: str, limit: int = 34) -> str:
     """A name as a chart has room for it; tables have it whole."""
     shown = visible(text)
     return shown if len(shown) <= limit else f"{shown[: limit - 1]}…"
-
-
-def colour_of(transport: str, connection: str, position: int = 0) -> str:
-    """The colour of a way of sending, the same in every chart of every report."""
-    return _COLOURS.get((transport, connection), _OTHERS[position % len(_OTHERS)])
 
 
 # ------------------------------------------------------------------------- phases
@@ -65,8 +60,8 @@ def phases_chart(panels: Sequence[Panel]) -> str:
             _draw_bars(axis, panel, narrow=len(panels) > 1)
         figure.legend(
             handles=[
-                Patch(color=_SET_UP_SHADES[2], label="opening the connection"),
-                Patch(color=_MESSAGE_SHADES[1], label="sending the message"),
+                Patch(color=SET_UP_SHADE, label="opening the connection"),
+                Patch(color=MESSAGE_SHADE, label="sending the message"),
                 Patch(facecolor="none", edgecolor=MUTED, linestyle=":", label="QUIT, after the final answer"),
             ],
             loc="outside upper left",
@@ -105,22 +100,12 @@ def _draw_bars(axis: Axes, panel: Panel, *, narrow: bool) -> None:
 
 def _draw_bar(axis: Axes, row: int, one: Profile, limit: float, *, narrow: bool) -> None:
     left, points, size = (0.0, 285, 6.8) if narrow else (0.0, 600, 8.0)
-    shades = _shades(one.phases_ms)
+    colours = shades(one.phases_ms)
     for name, width in one.phases_ms.items():
-        axis.barh(row, width, left=left, height=0.66, color=shades[name], edgecolor="white", linewidth=0.8)
+        axis.barh(row, width, left=left, height=0.66, color=colours[name], edgecolor="white", linewidth=0.8)
         if width / limit * points > 0.6 * size * len(name) + 2:
-            bright = (name in SET_UP and shades[name] not in _SET_UP_SHADES[4:]) or shades[
-                name
-            ] in _MESSAGE_SHADES[3:]
-            axis.text(
-                left + width / 2,
-                row,
-                name,
-                ha="center",
-                va="center",
-                size=8,
-                color="white" if bright else INK,
-            )
+            at, colour = left + width / 2, on(colours[name])
+            axis.text(at, row, name, ha="center", va="center", size=size, color=colour)
         left += width
     if one.quit_ms > limit * 0.002:
         axis.barh(
@@ -133,16 +118,6 @@ def _draw_bar(axis: Axes, row: int, one: Profile, limit: float, *, narrow: bool)
             linewidth=0.8,
             linestyle=":",
         )
-
-
-def _shades(phases: Mapping[str, float]) -> dict[str, str]:
-    """Cold shades for opening a connection, warm ones for the message, in the order of the dialogue."""
-    set_up = [name for name in phases if name in SET_UP]
-    message = [name for name in phases if name not in SET_UP]
-    return {
-        **{name: _SET_UP_SHADES[index % len(_SET_UP_SHADES)] for index, name in enumerate(set_up)},
-        **{name: _MESSAGE_SHADES[index % len(_MESSAGE_SHADES)] for index, name in enumerate(message)},
-    }
 
 
 def _mark_round_trips(axis: Axes, panel: Panel, limit: float) -> None:
@@ -252,7 +227,7 @@ def time_chart(panels: Sequence[Panel]) -> str:
     """Every message over the time of its case; what was not accepted is marked in red."""
     shown = [(panel, position, line) for panel in panels for position, line in enumerate(panel.lines)]
     columns = 1 if len(shown) == 1 else 2 if len(shown) <= 6 else 4
-    raster = sum(len(line.series) for _, _, line in shown) > RASTER_ABOVE
+    raster = sum(len(line.series) * (2 if line.open else 1) for _, _, line in shown) > RASTER_ABOVE
     with _styled():
         figure, axes = _grid(len(shown), columns, 2.9 if columns == 1 else 2.15 if columns == 2 else 1.75)
         for axis, (panel, position, line) in zip(axes, shown, strict=False):

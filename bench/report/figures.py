@@ -223,8 +223,18 @@ def _varying(cases: Iterable[CaseSummary]) -> set[str]:
     for key in {key for label in labels for key in label}:
         values[key] = {label.get(key) for label in labels}
     varying = {key for key, found in values.items() if len(found) > 1}
+    if not _differs_within_transport(labels):
+        varying -= {"client"}
     # `load` says in words what `load.<key>` says in figures.
     return varying - {"load"} if any(key.startswith("load.") for key in varying) else varying
+
+
+def _differs_within_transport(labels: Iterable[Mapping[str, str]]) -> bool:
+    """SMTP and API have a client each; a name needs it only where one transport has several."""
+    clients: dict[str, set[str]] = {}
+    for label in labels:
+        clients.setdefault(label.get("transport", ""), set()).add(label.get("client", ""))
+    return any(len(found) > 1 for found in clients.values())
 
 
 def _title(labels: Mapping[str, str], varying: set[str]) -> str:

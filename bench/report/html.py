@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from bench.analysis.fits import RttFit, rtt_fits
 from bench.analysis.knees import Knee, knees
 from bench.model import Answer, CaseSummary, Counts, Distribution, Summary
 from bench.report import charts
 from bench.report.caveats import caveats, facts, method
+from bench.report.colours import colour_of
 from bench.report.figures import (
     MISSING,
     MS,
@@ -100,7 +101,7 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
         note=missing_note(summary, SHOWN),
         open=any(case.open for case in summary.cases),
         problems=problems(summary),
-        charts=_charts(panels),
+        charts=_charts(panels, _clients(summary)),
         trips=[(group.title, rows) for group in groups(summary) if (rows := _trip_rows(group))],
         fits=fits,
         trends=_trends(fits, knees(summary)),
@@ -126,6 +127,7 @@ def _environment() -> jinja2.Environment:
         finalize=_finalize,
     )
     environment.filters["ms"] = lambda value: MISSING if value is None else MS.text(value)
+    environment.filters["quoted"] = _quoted
     environment.filters["family"] = family_name
     environment.filters["number"] = lambda value: MISSING if value is None else f"{value:.3g}"
     return environment
@@ -133,6 +135,15 @@ def _environment() -> jinja2.Environment:
 
 def _finalize(value: object) -> object:
     return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _quoted(text: str) -> Markup:
+    """`name` in a sentence of ours as code; every piece is escaped."""
+    pieces = visible(text).split("`")
+    if len(pieces) % 2 == 0:
+        return escape(visible(text))
+    marked = (Markup("<code>{}</code>").format(p) if i % 2 else escape(p) for i, p in enumerate(pieces))
+    return Markup("").join(marked)
 
 
 def _rows(group: Group, unit: Unit, largest_ms: float) -> list[Row]:
@@ -149,9 +160,7 @@ def _row(name: str, position: int, case: CaseSummary, index: int, unit: Unit, la
     counts = case.counts
     return Row(
         name=name,
-        colour=charts.colour_of(
-            case.labels.get("transport", ""), case.labels.get("connection", ""), position
-        ),
+        colour=colour_of(case.labels.get("transport", ""), case.labels.get("connection", ""), position),
         measure=what if case.open else "",
         leading=index == 0,
         figures=tuple(_figure(times, quantile, unit) for quantile in SHOWN),
@@ -218,7 +227,11 @@ class Chart:
 
 PHASES_NOTE = (
     "Each bar is a typical message: the mean of every phase over the middle tenth of messages around the "
-    "median (medians of phases would not add up; these means do, to about the p50). {trips}"
+    "median (medians of phases would not add up; these means do, to about the p50)."
+)
+MERGED_NOTE = (
+    " aiosmtplib does not let all phases be told apart: its data covers body and reply, its starttls the TLS "
+    "handshake, and with implicit TLS its banner covers tls."
 )
 SPECTRUM_NOTE = (
     "Read upwards: so many percent of messages took at most this long. The band is the 95 % interval; a line "
@@ -230,7 +243,11 @@ TIME_NOTE = (
 )
 
 
-def _charts(panels: tuple[Panel, ...]) -> list[Chart]:
+def _clients(summary: Summary) -> set[str]:
+    return {case.labels.get("client", "") for case in summary.cases}
+
+
+def _charts(panels: tuple[Panel, ...], clients: set[str]) -> list[Chart]:
     panels = tuple(panel for panel in panels if any(len(line.series) for line in panel.lines))
     if not panels:
         return []
@@ -240,11 +257,12 @@ def _charts(panels: tuple[Panel, ...]) -> list[Chart]:
     )
     is_open = any(line.open for panel in shown for line in panel.lines)
     shaped = any(line.rtt_ms for panel in shown for line in panel.lines)
-    trips = "The grid counts round trips: time goes into waiting for the peer." if shaped else ""
+    about = " The grid counts round trips: the time goes into waiting for the peer." if shaped else ""
+    about += MERGED_NOTE if "aiosmtplib" in clients else ""
     lines = [line for panel in shown for line in panel.lines]
     drawn = []
     if any(line.profile for line in lines):
-        drawn.append(("Where the time goes", PHASES_NOTE.format(trips=trips), charts.phases_chart(shown)))
+        drawn.append(("Where the time goes", PHASES_NOTE + about, charts.phases_chart(shown)))
     if any(len(line.spectrum) for line in lines):
         both = " Solid: latency; dashed: the service time in it." if is_open else ""
         drawn.append(("Every percentile", SPECTRUM_NOTE.format(open=both), charts.spectrum_chart(shown)))

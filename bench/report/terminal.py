@@ -236,6 +236,10 @@ def _print_claims(console: Console, answer: Answer) -> None:
     if not answer.claims:
         return
     console.print(Text("Claims in circulation, and this run", style="bold"))
-    for claim in answer.claims:
+    tested = [claim for claim in answer.claims if claim.verdict is not ClaimVerdict.NOT_TESTED]
+    for claim in tested:
         text = f"{for_terminal(claim.text)}: {for_terminal(claim.evidence)}"
         console.print(_line(claim.verdict.value, _CLAIMS[claim.verdict], text, width=15))
+    if left := len(answer.claims) - len(tested):
+        text = f"{left} {'claim' if left == 1 else 'claims'}; the full report says why"
+        console.print(_line(ClaimVerdict.NOT_TESTED.value, _CLAIMS[ClaimVerdict.NOT_TESTED], text, width=15))

@@ -57,6 +57,20 @@ def test_groups_put_ways_of_sending_side_by_side() -> None:
     assert only.title == ""
 
 
+def test_the_client_is_named_where_a_transport_has_several() -> None:
+    summary = edge("four").summary
+    clients = {"smtp": "aiosmtplib", "api": "httpx"}
+    cases = tuple(
+        replace(case, labels={**case.labels, "client": clients[case.labels["transport"]]})
+        for case in summary.cases
+    )
+    (group,) = groups(replace(summary, cases=cases))
+    assert group.labels == ("smtp unpooled", "smtp pooled", "api unpooled", "api pooled")
+    wire = replace(cases[0], id="w", labels={**cases[0].labels, "client": "wire"})
+    (group,) = groups(replace(summary, cases=(cases[0], wire)))
+    assert group.labels == ("smtp unpooled (aiosmtplib)", "smtp unpooled (wire)")
+
+
 def test_cases_that_differ_in_nothing_shown_keep_their_ids() -> None:
     summary = plant(FOUR[:1] * 2).summary
     twins = (summary.cases[0], replace(summary.cases[1], id="other"))

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from bench.model import Answer
 from bench.report import html
 from tests.report.hostile import PAYLOADS, hostile_run
 from tests.report.planted import EDGES, Planted, edge
@@ -94,12 +95,22 @@ def harmless_elements() -> Counter[str]:
 def test_hostile_text_adds_no_element(payload: str) -> None:
     dom = Dom(page(hostile_run(payload)))
     assert_inert(dom)
-    assert dom.outside_charts() == harmless_elements()
+    assert dom.outside_charts() - Counter({"code": 2}) <= harmless_elements()
+    assert dom.outside_charts() >= harmless_elements()
 
 
 def test_a_payload_is_shown_as_text() -> None:
     dom = Dom(page(hostile_run("<script>alert(1)</script>\x1b[31m")))
     assert "<script>alert(1)</script>\\x1b[31m" in dom.text
+
+
+def test_names_in_a_sentence_become_code() -> None:
+    run = edge("one")
+    answer = Answer(("In x, `data` takes <b>`most`</b>.", "One ` alone."), ())
+    dom = Dom(html.render(run.summary, answer, run.frame))
+    assert [tag for tag, _ in dom.elements].count("code") == 2 + len(run.summary.cases[0].thresholds)
+    assert "In x, data takes <b> most </b>." in dom.text
+    assert "One ` alone." in dom.text
 
 
 def test_ids_are_unique() -> None:

@@ -103,5 +103,11 @@ def test_hostile_text_steers_neither_terminal_nor_ci(payload: str) -> None:
     assert "\x07" not in coloured
 
 
+def test_claims_that_were_not_tested_take_one_line() -> None:
+    text = printed(edge("four"))
+    assert "does not hold    The API is 5-10x faster: 10.7x over unpooled" in text
+    assert "not tested here  1 claim; the full report says why" in text
+
+
 def test_rich_markup_in_names_is_text() -> None:
     assert "[bold red]x[/]" in printed(hostile_run("[bold red]x[/]"))
