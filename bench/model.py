@@ -613,7 +613,7 @@ class CaseSummary:
     thresholds: tuple[ThresholdResult, ...]
     generator: GeneratorCheck
     rtt_ms: float | None
-    """The configured RTT of a shaped case, else the median of the tcp phase."""
+    """The configured RTT of a shaped case, else the shortest tcp phase."""
     open: bool
     errors: Mapping[str, int] = field(default_factory=dict)
     """class of error or code -> count, for everything that was not accepted"""

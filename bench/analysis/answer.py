@@ -10,6 +10,7 @@ from bench.analysis.contrasts import contrast
 from bench.analysis.doubts import doubts
 from bench.analysis.fits import RttFit, rtt_fits
 from bench.analysis.groups import (
+    LEAST_RTT_MS,
     Group,
     at_reference,
     comparable,
@@ -192,8 +193,10 @@ def _phase_sentence(name: str, case: CaseSummary) -> str:
     if opening > 0.01 * total:
         parts.append(f"opening connections takes about {opening / total * 100:.0f} %")
     count, rtt = case.round_trips.p50, case.rtt_ms
-    if count and rtt and rtt >= 1:
-        parts.append(f"{trips(count)} at {number(rtt)} ms account for {number(count * rtt)} ms")
+    if count and rtt and rtt >= LEAST_RTT_MS:
+        parts.append(
+            f"{trips(count)} at {number(rtt)} ms account{'s' if count == 1 else ''} for {number(count * rtt)} ms"
+        )
     return f"In {name}, {'; '.join(parts)}."
 
 

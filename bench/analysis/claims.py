@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.groups import (
+    LEAST_RTT_MS,
     Group,
     at_reference,
     comparable,
@@ -23,8 +24,6 @@ from bench.analysis.groups import (
 from bench.analysis.knees import keeps_up, knees
 from bench.model import CaseSummary, Claim, ClaimVerdict, Summary
 
-LEAST_RTT_MS = 1.0
-"""Below this there is no network worth the name between client and target."""
 CLAIMED_RATE = 100.0
 
 SMTP_SLOW = "SMTP with a full handshake takes 500 to 1500 ms a message"

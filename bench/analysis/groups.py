@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +10,8 @@ from bench.model import CaseSummary, Percentile, Summary
 
 REFERENCE_RTT_MS = 50.0
 """The round trip time that the claims in circulation are usually made about."""
+LEAST_RTT_MS = 5.0
+"""Below this a measured RTT may be no more than the first connect of a busy machine: no distance."""
 
 _TRAVEL = ("transport", "connection", "client", "load")
 """Labels that say how a message travels; `load` repeats in words what `load.<key>` says."""
@@ -186,4 +187,4 @@ def _partner(known: list[str], clients: Mapping[str, list[str]]) -> str | None:
 
 def _group(title: str, cases: list[CaseSummary]) -> Group:
     rtts = [case.rtt_ms for case in cases if case.rtt_ms is not None]
-    return Group(title, statistics.median(rtts) if rtts else None, tuple(cases))
+    return Group(title, min(rtts) if rtts else None, tuple(cases))

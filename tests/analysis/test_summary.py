@@ -127,10 +127,10 @@ def test_errors_are_ordered_by_frequency(planted: Planted) -> None:
 
 
 @pytest.mark.parametrize(("rtt_ns", "expected"), [(50 * MS, 50.0), (0, 0.0), (None, 0.2)])
-def test_the_rtt_is_the_configured_one_else_the_tcp_phase_even_of_warm_up(
+def test_the_rtt_is_the_configured_one_else_the_shortest_tcp_phase_even_of_warm_up(
     planted: Planted, rtt_ns: int | None, expected: float
 ) -> None:
-    rows = planted.rows(10, warmup=np.arange(10) < 2, tcp_ns=np.where(np.arange(10) < 2, 0.2 * MS, np.nan))
+    rows = planted.rows(10, warmup=np.arange(10) < 2, tcp_ns=[0.9 * MS, 0.2 * MS, *[np.nan] * 8])
     assert only(planted, rows, scheduled=8, rtt_ns=rtt_ns).rtt_ms == pytest.approx(expected)
 
 
