@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.model import Auth, Secret
-from bench.redact import MASK, SHORT, Redactor, is_secret_header, mask_headers
+from bench.redact import MASK, SHORT, Redactor, is_secret_header, mask_headers, secrets_of
 
 CANARY = "Cän4ry/s3cret+\"w'\\x<y>&z %k"
 
@@ -258,3 +258,11 @@ def test_secrets_compare_and_hash_by_value() -> None:
     assert Secret("a") != Secret("b")
     assert Secret("a") != "a"
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
+
+
+def test_a_user_name_written_in_the_scenario_is_no_secret() -> None:
+    password, written, referred = Secret("hunter22"), Secret("apikey"), Secret("me", "${env:SMTP_USER}")
+    assert secrets_of(None) == []
+    assert secrets_of(Auth(None, password)) == [password]
+    assert secrets_of(Auth(written, password)) == [password]
+    assert secrets_of(Auth(referred, password)) == [referred, password]

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.model import Sample, Scenario, Secret
-from bench.redact import Redactor
+from bench.model import Sample, Scenario
+from bench.redact import Redactor, secrets_of
 
 
 class Cleaner:
     """Masks in a run's rows and reasons whatever its scenario knows as a secret."""
 
     def __init__(self, scenario: Scenario) -> None:
-        auths = [case.auth for case in scenario.cases if case.auth is not None]
-        secrets: set[Secret] = {auth.password for auth in auths}
-        secrets |= {auth.user for auth in auths if auth.user is not None}
+        secrets = {secret for case in scenario.cases for secret in secrets_of(case.auth)}
         self._redactor = Redactor(secrets)
         self.needed = bool(secrets)
 

@@ -225,7 +225,7 @@ def test_dropped_messages_have_a_row_with_attempt_0(tmp_path: Path) -> None:
 
 
 def test_secrets_do_not_reach_the_folder(tmp_path: Path) -> None:
-    case = make_case(auth=Auth(Secret("canary-user"), Secret("canary-pass")))
+    case = make_case(auth=Auth(Secret("canary-user", "${env:USER}"), Secret("canary-pass")))
     with start(tmp_path, make_scenario(case)) as writer:
         writer.append(replace(make_sample(1), reply=b"535 canary-pass?", notes='{"x": "CANARY-USER"}'))
         writer.append(replace(make_sample(2), message_id="canary-pass", anomaly="Y2FuYXJ5LXBhc3M="))
