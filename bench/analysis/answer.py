@@ -194,9 +194,8 @@ def _phase_sentence(name: str, case: CaseSummary) -> str:
         parts.append(f"opening connections takes about {opening / total * 100:.0f} %")
     count, rtt = case.round_trips.p50, case.rtt_ms
     if count and rtt and rtt >= LEAST_RTT_MS:
-        parts.append(
-            f"{trips(count)} at {number(rtt)} ms account{'s' if count == 1 else ''} for {number(count * rtt)} ms"
-        )
+        account = "accounts" if count == 1 else "account"
+        parts.append(f"{trips(count)} at {number(rtt)} ms {account} for {number(count * rtt)} ms")
     return f"In {name}, {'; '.join(parts)}."
 
 
