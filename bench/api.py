@@ -32,13 +32,12 @@ from bench.model import (
     CaseRun,
     Connection,
     Endpoint,
-    Sample,
     Scenario,
     Target,
     TargetKind,
     Transport,
 )
-from bench.redact import Redactor, secrets_of
+from bench.redact import secrets_of
 from bench.transports import payload_for, session_maker
 
 if TYPE_CHECKING:
@@ -109,12 +108,12 @@ class _Runner:
         payload, request = payload_for(case, parts)
         try:
             async with open_endpoint(case, self.writer, seed) as endpoint:
-                redactor = Redactor(secrets_of(endpoint.auth))
+                self.writer.conceal(secrets_of(endpoint.auth))
                 engine = Engine(
                     case=case,
                     composer=Composer(case.message, payload, self.writer.key_prefix(case)),
                     make_session=session_maker(case, endpoint, self.options.guard, request),
-                    recorder=_MaskingRecorder(self.writer, redactor),
+                    recorder=self.writer,
                     clock=self.clock,
                     alarm=self.alarm,
                     stop=self.stop,
@@ -125,24 +124,6 @@ class _Runner:
                 return await engine.run()
         except SetupError as error:
             return _not_run(case, self.clock(), str(error))
-
-
-@dataclass(frozen=True, slots=True)
-class _MaskingRecorder:
-    """Masks credentials in what a server said or a library complained of, before it is kept."""
-
-    writer: RunWriter
-    redactor: Redactor
-
-    def reserve(self, first_seq: int, case: str) -> None:
-        self.writer.reserve(first_seq, case)
-
-    def append(self, sample: Sample) -> None:
-        if sample.reply is not None:
-            sample = replace(sample, reply=self.redactor.bytes(sample.reply))
-        if sample.error is not None and sample.notes is not None:
-            sample = replace(sample, notes=self.redactor.text(sample.notes))
-        self.writer.append(sample)
 
 
 def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:

@@ -1,24 +1,29 @@
-"""Keeps a scenario's secrets out of what a run stores."""
+"""Keeps secrets out of what a run stores: the scenario's, and those of the servers started for it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from bench.model import Sample, Scenario
+from bench.model import Sample, Scenario, Secret
 from bench.redact import Redactor, secrets_of
 
 
 class Cleaner:
-    """Masks in a run's rows and reasons whatever its scenario knows as a secret."""
+    """Masks in a run's rows and reasons whatever it knows as a secret."""
 
     def __init__(self, scenario: Scenario) -> None:
-        secrets = {secret for case in scenario.cases for secret in secrets_of(case.auth)}
-        self._redactor = Redactor(secrets)
-        self.needed = bool(secrets)
+        self._secrets: set[Secret] = set()
+        self.learn(secret for case in scenario.cases for secret in secrets_of(case.auth))
+
+    def learn(self, secrets: Iterable[Secret]) -> None:
+        """Mask these, too, from the next row on."""
+        self._secrets |= set(secrets)
+        self._redactor = Redactor(self._secrets)
 
     def sample(self, sample: Sample) -> Sample:
         """The same row, fit to be stored: a server may echo credentials in any field that is its own."""
-        if not self._redactor.finds(_foreign(sample)):
+        if not self._secrets or not self._redactor.finds(_foreign(sample)):
             return sample
         clean = self._redactor
         return replace(

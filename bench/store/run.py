@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,11 +13,11 @@ from types import TracebackType
 
 from bench import __version__
 from bench.errors import ResultFormatError, StorageError
-from bench.model import Case, CaseRun, Manifest, Sample, Scenario
+from bench.model import Case, CaseRun, Manifest, Sample, Scenario, Secret
 from bench.store import codec, files
 from bench.store.clean import Cleaner
 from bench.store.frames import FrameFile, Kind
-from bench.store.log import Encode, LogWriter
+from bench.store.log import LogWriter
 
 MANIFEST = "manifest.json"
 SCENARIO = "scenario.yaml"
@@ -75,7 +75,7 @@ def create_run(
     except OSError as error:
         raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
     cleaner = Cleaner(scenario)
-    log = LogWriter(log_file, _cleaning(cleaner, rows.encode))
+    log = LogWriter(log_file, lambda samples: rows.encode([cleaner.sample(sample) for sample in samples]))
     return RunWriter(folder, scenario, manifest, log, cleaner)
 
 
@@ -126,6 +126,10 @@ class RunWriter:
     def key_prefix(self, case: Case) -> str:
         """What a message's key begins with; `-<seq>` follows. Unique for a case of a run."""
         return f"{self.id}-{case.index}"
+
+    def conceal(self, secrets: Iterable[Secret]) -> None:
+        """Mask these, too, in whatever is stored from now on; the scenario's own always are."""
+        self._cleaner.learn(secrets)
 
     def reserve(self, first_seq: int, case: str) -> None:
         """Put the next `RESERVATION` messages of a case on record, before the first of them is sent.
@@ -251,12 +255,6 @@ def mock_log_name(case_index: int) -> str:
 def wire_log_name(case_index: int) -> str:
     """The name of a shaper's log in the run folder."""
     return f"wire-{case_index:03d}.jsonl"
-
-
-def _cleaning(cleaner: Cleaner, encode: Encode) -> Encode:
-    if not cleaner.needed:
-        return encode
-    return lambda samples: encode([cleaner.sample(sample) for sample in samples])
 
 
 def _new_folder(results: Path, scenario: str, started_at: datetime) -> Path:
