@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
     from bench.store import RunWriter
 
-SWITCH_INTERVAL_S = 0.0005
+SWITCH_INTERVAL_S = 0.0001
 """How long another thread (writer, display) may keep the interpreter from the event loop; default 5 ms."""
 
 

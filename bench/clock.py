@@ -121,9 +121,14 @@ class Alarm:
 
     Due functions are called in order of time, then of registration. Use as a context
     manager, or close it: it holds a file descriptor.
+
+    A processor that sleeps takes 0.1 to 0.2 ms to wake up, on virtual machines above all. With
+    `early_ns` the alarm wakes that much before a function is due and spends the rest of the
+    time looking at the clock: for servers whose delays are part of the measurement.
     """
 
-    def __init__(self, timer: type[_TimerFd] | type[_LoopTimer] | None = None) -> None:
+    def __init__(self, timer: type[_TimerFd] | type[_LoopTimer] | None = None, *, early_ns: int = 0) -> None:
+        self._early_ns = early_ns
         loop = asyncio.get_running_loop()
         if timer is not None:
             self._timer: _TimerFd | _LoopTimer = timer(loop, self._ring)
@@ -149,7 +154,7 @@ class Alarm:
             return
         heapq.heappush(self._heap, (at_ns, next(self._order), function))
         if self._heap[0][0] == at_ns and not self._ringing:
-            self._timer.arm(at_ns)
+            self._timer.arm(at_ns - self._early_ns)
 
     async def sleep_until(self, at_ns: int) -> None:
         """Wait until `at_ns` on CLOCK_MONOTONIC; if that has passed, only let other tasks run once."""
@@ -163,7 +168,9 @@ class Alarm:
     def _ring(self) -> None:
         heap, self._ringing = self._heap, True
         try:
-            while heap and heap[0][0] <= monotonic_ns():
+            while heap and heap[0][0] <= monotonic_ns() + self._early_ns:
+                while monotonic_ns() < heap[0][0]:
+                    pass
                 heapq.heappop(heap)[2]()
         finally:  # a function that fails must not silence the others
             self._ringing = False
@@ -172,7 +179,7 @@ class Alarm:
 
     def _rearm(self) -> None:
         if self._heap:
-            self._timer.arm(self._heap[0][0])
+            self._timer.arm(self._heap[0][0] - self._early_ns)
         else:
             self._timer.disarm()
 

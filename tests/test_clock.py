@@ -44,6 +44,19 @@ async def test_nothing_rings_early(timer: Timer) -> None:
     assert min(late) >= -slack
 
 
+async def test_an_alarm_that_wakes_early_still_rings_on_time() -> None:
+    with Alarm(early_ns=2 * MS) as alarm:
+        if alarm.kind != "timerfd":
+            pytest.skip("there is no timerfd on this platform")
+        late = []
+        for _ in range(40):
+            due = monotonic_ns() + 3 * MS
+            await alarm.sleep_until(due)
+            late.append(monotonic_ns() - due)
+    assert min(late) >= 0
+    assert statistics.median(late) < 0.05 * MS
+
+
 async def test_precision() -> None:
     with Alarm() as alarm:
         if alarm.kind != "timerfd":

@@ -267,3 +267,11 @@ async def test_a_bug_in_a_client_is_recorded_and_not_hidden() -> None:
     with pytest.raises(ExceptionGroup):
         await bench.run()
     assert [(s.outcome, s.error) for s in bench.memory.samples] == [(Outcome.UNKNOWN, "internal")]
+
+
+async def test_workers_start_spread_over_the_time_of_one_message() -> None:
+    """Each message takes 1 us here, so four workers begin 250 ns apart once warm-up has shown it."""
+    bench = Bench(case_of(closed(4, concurrency=4, warmup=4)))
+    _, samples = await bench.run()
+    starts = sorted(sample.ready_ns or 0 for sample in samples if not sample.warmup)
+    assert all(later - earlier >= 250 for earlier, later in itertools.pairwise(starts))

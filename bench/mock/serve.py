@@ -28,6 +28,8 @@ from bench.providers import PROVIDERS, get_provider
 
 FLUSH_S = 0.25
 """How long a line of a log may wait in memory."""
+EARLY_NS = 150_000
+"""How long before a delay ends the mock is awake: what waking up takes must not be added to a round trip."""
 
 
 class Stop(Protocol):
@@ -68,7 +70,7 @@ class _House:
 
 @asynccontextmanager
 async def _house(spec: MockSpec) -> AsyncIterator[_House]:
-    with TakenLog(spec.log) as log, WireLog(spec.wire_log) as wire_log, Alarm() as alarm:
+    with TakenLog(spec.log) as log, WireLog(spec.wire_log) as wire_log, Alarm(early_ns=EARLY_NS) as alarm:
         house = _House(spec, alarm, log, wire_log)
         if spec.kind == "relay" or spec.tls is TlsMode.NONE:
             yield house

@@ -89,7 +89,10 @@ def _print(console: Console, summary: Summary, answer: Answer) -> None:
         reason = f"{for_terminal(summary.run.reason)}; " if summary.run.reason else ""
         console.print(_line(f"RUN {state}", "bold red", f"{reason}these figures are of a part of it"))
     _print_cases(console, summary)
+    said = " ".join(answer.sentences)
     for problem in problems(summary):
+        if all(part in said for part in problem.text.split("; ")):
+            continue  # the answer above has put it into words
         case = for_terminal(problem.case)
         console.print(_line(problem.word, _WORDS[problem.word], f"{case}: {for_terminal(problem.text)}"))
     _print_thresholds(console, summary)
