@@ -103,7 +103,7 @@ class _Runner:
 
     async def run_case(self, case: Case) -> CaseRun:
         """Run one case against its target; a mock that does not start becomes the case's error."""
-        seed = self.options.seed * 1009 + case.index
+        seed = case_seed(self.options.seed, case)
         parts = build_parts(case.message, seed=seed, date=self.started_at)
         payload, request = payload_for(case, parts)
         try:
@@ -124,6 +124,11 @@ class _Runner:
                 return await engine.run()
         except SetupError as error:
             return _not_run(case, self.clock(), str(error))
+
+
+def case_seed(run_seed: int, case: Case) -> int:
+    """The seed of a case's message, schedule and mock; no two cases of a run share one."""
+    return run_seed * 1009 + case.index
 
 
 def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:
@@ -259,4 +264,4 @@ def _git_commit() -> str:
     return head.stdout.strip() if head.returncode == 0 else ""
 
 
-__all__ = ["RunOptions", "Stop", "gather_facts", "open_endpoint", "run_scenario"]
+__all__ = ["RunOptions", "Stop", "case_seed", "gather_facts", "open_endpoint", "run_scenario"]

@@ -423,6 +423,9 @@ class CaseRun:
     error: str | None = None
     """Why the case could not be run to its end, in one line."""
     interrupted: bool = False
+    quits: tuple[int, ...] = ()
+    """connection_id of each kept connection that was taken leave of, with an answer, at the end of the case;
+    what QUIT costs where connections are not kept stands in the rows."""
 
 
 @dataclass(frozen=True, slots=True)
