@@ -18,7 +18,7 @@ FORMATS := html,md,json,csv
 ## Variables
 #: PYTHON=python3.13   the Python that .venv is made with (default: the first that is new enough)
 #: RUN=results/...     the run that `make report` is about (default: results/latest)
-#: A=... B=...         the runs that `make compare` is about (default: the two newest, older first)
+#: A=... B=...         the runs that `make compare` is about (default: the two newest of one scenario)
 #: ARGS=...            more arguments, for bench and smoke: `sendbench run`; for test: pytest
 PYTHON ?=
 RUN ?= $(RUNS)/latest
@@ -61,18 +61,8 @@ report: .venv/.project ## Write the report of a run (RUN, default the newest) in
 	@$(SENDBENCH) report "$$(cd -P "$(RUN)" && pwd)" --format $(FORMATS)
 
 .PHONY: compare
-compare: .venv/.project ## Two runs side by side (A and B, default the two newest)
-	@a="$(A)"; b="$(B)"; \
-	if [ -z "$$a" ] || [ -z "$$b" ]; then \
-	    newest=$$(for file in $(RUNS)/*/manifest.json; do \
-	        run=$${file%/manifest.json}; [ -L "$$run" ] || [ ! -f "$$file" ] || echo "$$run"; \
-	    done | sort | tail -n 2); \
-	    if [ "$$(echo "$$newest" | wc -l)" -lt 2 ]; then \
-	        echo "make compare: needs two runs under $(RUNS)/, or A=<run> B=<run>" >&2; exit 2; \
-	    fi; \
-	    a=$${a:-$$(echo "$$newest" | head -n 1)}; b=$${b:-$$(echo "$$newest" | tail -n 1)}; \
-	fi; \
-	$(SENDBENCH) compare "$$a" "$$b"
+compare: .venv/.project ## Two runs side by side (A and B, default the two newest of one scenario)
+	@$(SENDBENCH) compare $(A) $(B)
 
 # ---------------------------------------------------------------------------- checking
 

@@ -106,6 +106,7 @@ class _Runner:
         seed = case_seed(self.options.seed, case)
         parts = build_parts(case.message, seed=seed, date=self.started_at)
         payload, request = payload_for(case, parts)
+        ended: CaseRun | None = None
         try:
             async with open_endpoint(case, self.writer, seed) as endpoint:
                 self.writer.conceal(secrets_of(endpoint.auth))
@@ -121,9 +122,10 @@ class _Runner:
                     grace_s=self.options.grace_s,
                 )
                 self.options.on_case(case, engine.progress)
-                return await engine.run()
+                ended = await engine.run()
         except SetupError as error:
-            return _not_run(case, self.clock(), str(error))
+            return replace(ended or _not_run(case, self.clock()), error=str(error))
+        return ended
 
 
 def case_seed(run_seed: int, case: Case) -> int:
@@ -131,7 +133,7 @@ def case_seed(run_seed: int, case: Case) -> int:
     return run_seed * 1009 + case.index
 
 
-def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:
+def _not_run(case: Case, now_ns: int) -> CaseRun:
     return CaseRun(
         id=case.id,
         labels=case.labels,
@@ -145,7 +147,6 @@ def _not_run(case: Case, now_ns: int, error: str) -> CaseRun:
         rtt_ns=None,
         service_time_p50_ns=None,
         server=case.target.url or str(case.target.kind),
-        error=error,
     )
 
 

@@ -54,7 +54,7 @@ def main() -> NoReturn:
         sys.exit(ExitCode.SIGINT)
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(ExitCode.PASS)
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _ours(group: BaseExceptionGroup[BaseException]) -> BenchError:
@@ -170,6 +170,9 @@ def run(
     from bench.guard import Guard
 
     options = RunOptions(results=results, guard=Guard(lab))
+    for scenario in loaded:  # all of them, before anything of the first is sent
+        for case in scenario.cases:
+            options.guard.check_target(case.target)
     if seed is not None:
         options.seed = seed
     codes = []
@@ -213,7 +216,8 @@ async def _obey_signals(stop: Stop, seen: list[ExitCode]) -> None:
     """The first signal ends the run in order, a second one cuts off what is in flight."""
     import anyio
 
-    with anyio.open_signal_receiver(*_SIGNALS) as signals:
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]  # nohup
+    with anyio.open_signal_receiver(*heeded) as signals:
         async for received in signals:
             seen.append(_SIGNALS[received])
             if len(seen) == 1:
@@ -257,7 +261,7 @@ def _exit_code(summary: Summary) -> ExitCode:
     from bench.model import ThresholdVerdict
 
     codes = [ExitCode.PASS]
-    if summary.run.state in ("running", "finalising", "invalid"):
+    if summary.run.state != "complete":  # an aborted run passes nothing, whatever it had measured
         codes.append(ExitCode.INVALID)
     for case in summary.cases:
         if not case.generator.valid:
@@ -297,10 +301,10 @@ def report(run_folder: Path | None, formats: str, out: Path | None) -> int:
             raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     stored = open_run(run_folder or _newest(Path("results")))
     parts = _summarise(stored)
-    folder = out or Path("reports") / stored.manifest.id
-    for name in wanted:
-        renderer = FORMATS[name]
-        click.echo(_write(folder / renderer.file_name, renderer.render(*parts)))
+    folder = out or Path("reports") / stored.folder.resolve().name
+    written = [_write(folder / FORMATS[name].file_name, FORMATS[name].render(*parts)) for name in wanted]
+    for path in written:
+        click.echo(path)
     return _exit_code(parts[0])
 
 
@@ -314,20 +318,34 @@ def _write(path: Path, content: bytes) -> Path:
 
 
 @commands.command()
-@click.argument("runs", nargs=2, metavar="A B", type=_FOLDER)
+@click.argument("runs", nargs=-1, metavar="[A B]", type=_FOLDER)
 @_json_option
-def compare(runs: tuple[Path, Path], as_json: bool) -> None:
-    """Put two runs side by side, case by case."""
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Put two runs side by side, case by case (default: the newest and the one of its scenario before)."""
     from bench.analysis.compare import compare as compare_summaries
     from bench.report.compare import print_comparison, render_json
     from bench.store import open_run
 
-    a, b = (_summarise(open_run(folder))[0] for folder in runs)
+    if len(runs) not in (0, 2):
+        raise UsageError("compare takes two run folders, or none for the two newest of a scenario")
+    a, b = (_summarise(open_run(folder))[0] for folder in runs or _newest_pair(Path("results")))
     comparison = compare_summaries(a, b)
     if as_json:
         click.echo(render_json(comparison).decode("utf-8"))
     else:
         print_comparison(_console(sys.stdout), comparison)
+
+
+def _newest_pair(results: Path) -> tuple[Path, Path]:
+    """The newest run and the newest before it of the same scenario, older first."""
+    from bench.store.reader import read_manifest
+
+    newest = _newest(results)
+    scenario = read_manifest(newest).scenario
+    for folder in sorted((path.parent for path in results.glob("*/manifest.json")), reverse=True):
+        if folder.name < newest.name and read_manifest(folder).scenario == scenario:
+            return folder, newest
+    raise UsageError(f"there is only one run of {scenario} under {results}; name two run folders")
 
 
 # ---------------------------------------------------------- plan, validate, init ...

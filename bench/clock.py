@@ -168,9 +168,9 @@ class Alarm:
     def _ring(self) -> None:
         heap, self._ringing = self._heap, True
         try:
-            while heap and heap[0][0] <= monotonic_ns() + self._early_ns:
-                while monotonic_ns() < heap[0][0]:
-                    pass
+            while heap and monotonic_ns() < heap[0][0] <= monotonic_ns() + self._early_ns:
+                pass  # only the first one is waited for: sockets are looked at before the next
+            while heap and heap[0][0] <= monotonic_ns():
                 heapq.heappop(heap)[2]()
         finally:  # a function that fails must not silence the others
             self._ringing = False

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from bench.clock import Alarm, RunClock, process_cpu_ns
 from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
 from bench.pacing import Pacer, pacer_for
+from bench.store import RESERVATION
 from bench.transports import Answer, Pool, Session, SessionMaker, Span, attempt
 
-RESERVATION = 100
-"""Messages whose keys are put on record before the first of them is sent."""
+DROPS_AT_ONCE = 1000
+"""Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
 
 
 class Recorder(Protocol):
@@ -96,7 +98,7 @@ class _Slot:
     message: Message
     worker: int
     due_ns: int | None
-    ready_ns: int
+    ready_ns: int | None
 
 
 @dataclass(slots=True)
@@ -151,9 +153,9 @@ class Engine:
         finally:
             gc.unfreeze()
         self._marks.cpu_ended_ns = process_cpu_ns()
-        self._drop_the_rest()
-        await self._pool.close()
-        return self._case_run()
+        await self._drop_the_rest()
+        quits = await self._pool.close()
+        return self._case_run(quits)
 
     async def _obey_stop(self, cut: anyio.CancelScope) -> None:
         await self.stop.asked()
@@ -178,6 +180,7 @@ class Engine:
                         self._marks.begin(ready_ns)
                     self._seq += 1
                     tasks.start_soon(self._one, _Slot(message, 0, slot_due_ns, ready_ns))
+                    await checkpoint()  # it starts now, not when the next one has been composed
 
     async def _closed(self) -> None:
         """Each worker sends its next message when the one before has been answered."""
@@ -221,12 +224,14 @@ class Engine:
             self._reserved = seq + RESERVATION
         return self.composer.compose(seq)
 
-    def _drop_the_rest(self) -> None:
+    async def _drop_the_rest(self) -> None:
         """Record what was scheduled and, the case having been stopped, will never be started."""
         if not self.stop or self._pacer.count is None:
             return
         for seq in range(self._seq, self._pacer.count):
-            self._drop(_Slot(self._compose(seq), 0, self._due_ns(seq), self.clock()))
+            self._drop(seq, due_ns=self._due_ns(seq))
+            if seq % DROPS_AT_ONCE == 0:
+                await checkpoint()
 
     # ------------------------------------------------------------------ one message
 
@@ -243,7 +248,7 @@ class Engine:
                 await self._send(slot, session)
         finally:
             if not started:
-                self._drop(slot)
+                self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
 
     async def _send(self, slot: _Slot, session: Session) -> None:
         span = Span(self.clock)
@@ -280,8 +285,9 @@ class Engine:
         self.progress.accepted += answer.outcome is Outcome.ACCEPTED
         self.recorder.append(sample)
 
-    def _drop(self, slot: _Slot) -> None:
+    def _drop(self, seq: int, due_ns: int | None, ready_ns: int | None = None) -> None:
         answer = Answer(Outcome.DROPPED)
+        slot = _Slot(self.composer.envelope(seq), 0, due_ns, ready_ns)
         self._record(answer, self._sample(slot, None, None, answer, quit_ns=None))
 
     def _sample(
@@ -326,7 +332,7 @@ class Engine:
             message_id=answer.message_id,
         )
 
-    def _case_run(self) -> CaseRun:
+    def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks
         warmup = case.load.warmup
         scheduled = (self._pacer.count - warmup) if self._pacer.count is not None else None
@@ -334,7 +340,7 @@ class Engine:
         return CaseRun(
             id=case.id,
             labels=case.labels,
-            scheduled=scheduled if scheduled is not None else self.progress.done - warmup,
+            scheduled=scheduled if scheduled is not None else max(0, self.progress.done - warmup),
             warmup=warmup,
             started_ns=started_ns,
             ended_ns=marks.ended_ns,
@@ -345,4 +351,5 @@ class Engine:
             service_time_p50_ns=case.service_time.p50_ns if case.target.kind == "mock" else None,
             server=case.target.url or str(case.target.kind),
             interrupted=bool(self.stop),
+            quits=quits,
         )

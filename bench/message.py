@@ -108,6 +108,11 @@ class Composer:
         patched = [key.encode().join(piece) for piece in self._pieces]
         return Message(seq, key, self._sender, (recipient,), recipient.encode().join(patched))
 
+    def envelope(self, seq: int) -> Message:
+        """Message `seq` without its payload, for the record of one that will not be sent."""
+        recipients = (self._recipients[seq % len(self._recipients)],) if self._rotate else self._recipients
+        return Message(seq, f"{self._run_id}-{seq}", self._sender, recipients, b"")
+
 
 class _Draft:
     """A message while it is being put together."""

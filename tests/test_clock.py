@@ -57,6 +57,16 @@ async def test_an_alarm_that_wakes_early_still_rings_on_time() -> None:
     assert statistics.median(late) < 0.05 * MS
 
 
+async def test_between_two_moments_the_loop_gets_its_turn_even_when_waking_early() -> None:
+    with Alarm(early_ns=3 * MS) as alarm:
+        seen: list[str] = []
+        start = monotonic_ns() + 5 * MS
+        alarm.call_at(start, lambda: asyncio.get_running_loop().call_soon(seen.append, "other work"))
+        alarm.call_at(start + MS, partial(seen.append, "second"))
+        await alarm.sleep_until(start + 2 * MS)
+    assert seen == ["other work", "second"]
+
+
 async def test_precision() -> None:
     with Alarm() as alarm:
         if alarm.kind != "timerfd":

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from bench.clock import Alarm, RunClock
-from bench.engine import RESERVATION, Engine, Stop
+from bench.engine import Engine, Stop
 from bench.message import KEY_PLACEHOLDER, Composer
 from bench.model import (
     Case,
@@ -30,6 +30,7 @@ from bench.model import (
     TlsSettings,
     Transport,
 )
+from bench.store import RESERVATION
 from bench.transports import Answer
 from tests.transports.fakes import FakeAlarm, FakeClock, FakeSession
 

@@ -199,6 +199,10 @@ def _check_addresses(spec: MockSpec) -> None:
         return
     if not spec.listen_any:
         raise RefusedError(f"{spec.host}: a mock serves this machine alone; --listen-any lifts that")
+    if spec.network.shaped:
+        raise UsageError(
+            f"{spec.host}: a shaped mock serves this machine alone; leave out the round trip time"
+        )
     if spec.kind in ("smtp", "all") and not spec.auth_mechanisms:
         raise RefusedError(f"{spec.host}: a mock that others can reach must demand AUTH")
     sys.stderr.write(f"warning: the mock can be reached by other machines at {spec.host}\n")

@@ -56,12 +56,19 @@ class Pool:
         finally:
             self._slots.release()
 
-    async def close(self) -> None:
-        """Take leave on every idle connection, all at once."""
+    async def close(self) -> tuple[int, ...]:
+        """Take leave on every idle connection, all at once; the ids of those whose QUIT was answered."""
         idle, self._idle = self._idle, []
+        answered: list[int] = []
+
+        async def leave(session: Session) -> None:
+            if await _leave(session):
+                answered.append(session.connection_id)
+
         async with anyio.create_task_group() as tasks:
             for session in idle:
-                tasks.start_soon(_leave, session)
+                tasks.start_soon(leave, session)
+        return tuple(sorted(answered))
 
 
 async def _leave(session: Session) -> bool:

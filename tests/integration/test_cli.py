@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bench.store import open_run
-from tests.integration.peers import SmtpSink, require_program, wait_until
+from tests.integration.peers import SmtpSink, wait_until
 
 QUICK = """\
 version: 1
@@ -134,22 +134,43 @@ def test_a_bad_scenario_ends_with_2_in_one_line_and_makes_no_folder(quick: Path)
     assert not (quick / "results").exists()
 
 
-def test_a_public_target_ends_with_5_before_any_socket_is_opened(quick: Path) -> None:
-    strace = require_program("strace", "strace")
-    trace = quick / "trace"
-    for target in ("smtp://192.0.2.1:25", "smtp://mail.example.com:587", "https://api.example.com/send"):
-        arguments = command("run", "generic", "--set", f"target={target}")
-        if target.startswith("https"):
-            arguments += ["--set", "tls=implicit"]
-        done = subprocess.run(
-            [strace, "-f", "-e", "trace=network", "-o", str(trace), *arguments],
-            cwd=quick, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert done.returncode == 5, done.stderr
-        assert done.stderr.count("\n") == 1
-        calls = [line for line in trace.read_text().splitlines() if "socket(" in line or "connect(" in line]
-        assert [line for line in calls if "AF_INET" in line] == []
-        assert not (quick / "results").exists()
+WATCHED = """\
+import sys
+def watch(event, arguments):
+    if event.startswith("socket."):
+        sys.stdout.write(f"{event} {arguments}\\n")
+sys.addaudithook(watch)
+from bench.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["target=smtp://192.0.2.1:25"],
+        ["target=smtp://mail.example.com:587"],
+        ["target=https://api.example.com/send", "tls=implicit"],
+    ],
+)
+def test_a_public_target_ends_with_5_before_any_socket_is_opened(overrides: list[str], quick: Path) -> None:
+    """Python reports every socket it makes, resolves a name for or connects to an audit hook."""
+    arguments = ["run", "generic", *(word for each in overrides for word in ("--set", each))]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WATCHED, *arguments],
+        cwd=quick, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 5, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    assert not (quick / "results").exists()
+
+
+def test_nothing_is_sent_when_one_of_several_scenarios_must_be_refused(quick: Path) -> None:
+    text = QUICK.replace("target: mock", "target: smtp://192.0.2.1:25")
+    (quick / "public.yaml").write_text(text, encoding="utf-8")
+    assert sendbench("run", "quick.yaml", "public.yaml", folder=quick).returncode == 5
+    assert not (quick / "results").exists()
 
 
 def test_live_and_sandbox_targets_are_refused(quick: Path) -> None:
@@ -253,6 +274,8 @@ def test_compare_puts_two_runs_side_by_side(quick: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "sendgrid/smtp/pooled" in done.stdout
     assert json.loads(sendbench("compare", *runs, "--json", folder=quick).stdout)
+    assert sendbench("compare", folder=quick).stdout == done.stdout
+    assert sendbench("compare", runs[0], folder=quick).returncode == 2
 
 
 def test_plan_opens_no_socket_and_says_what_would_be_sent(quick: Path) -> None:
