@@ -285,12 +285,13 @@ def _newest(results: Path) -> Path:
 
 
 @commands.command()
-@click.argument("run_folder", metavar="RUN", required=False, type=_FOLDER)
+@click.argument("run_folder", metavar="[RUN]", required=False, type=_FOLDER)
 @click.option(
     "--format", "formats", default="html,md,json,csv", show_default=True, help="Formats, comma-separated."
 )
 @click.option("--out", type=_FOLDER, help="Where to write; default reports/<run>.")
-def report(run_folder: Path | None, formats: str, out: Path | None) -> int:
+@click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of writing files.")
+def report(run_folder: Path | None, formats: str, out: Path | None, as_json: bool) -> int:
     """Write the report of a run folder (default: the newest), on any machine."""
     from bench.report import FORMATS
     from bench.store import open_run
@@ -301,6 +302,9 @@ def report(run_folder: Path | None, formats: str, out: Path | None) -> int:
             raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     stored = open_run(run_folder or _newest(Path("results")))
     parts = _summarise(stored)
+    if as_json:
+        click.echo(FORMATS["json"].render(*parts).decode("utf-8"))
+        return _exit_code(parts[0])
     folder = out or Path("reports") / stored.folder.resolve().name
     written = [_write(folder / FORMATS[name].file_name, FORMATS[name].render(*parts)) for name in wanted]
     for path in written:
@@ -401,11 +405,16 @@ def validate(
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("scenario.yaml"))
 def init(path: Path) -> None:
     """Write a scenario to start from."""
+    import re
+
     from bench.scenario import find_scenario
 
+    name = path.stem if re.fullmatch("[a-z0-9][a-z0-9_-]{0,63}", path.stem) else "mine"
+    _modeline, _, text = find_scenario("smtp-vs-api").read_text(encoding="utf-8").partition("\n")
+    text = text.replace("run smtp-vs-api", f"run {path}").replace("name: smtp-vs-api", f"name: {name}")
     try:
-        with path.open("xb") as file:
-            file.write(find_scenario("smtp-vs-api").read_bytes())
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
     except FileExistsError:
         raise UsageError(f"{path} exists already; name another file") from None
     except OSError as error:

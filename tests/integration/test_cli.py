@@ -249,6 +249,8 @@ def test_a_report_is_made_from_the_folder_alone_and_is_always_the_same(quick: Pa
         assert done.stdout.split() == [
             f"{name}/{file}" for file in ("report.html", "report.md", "summary.json", "summary.csv")
         ]
+        printed = sendbench("report", "copied", "--json", folder=elsewhere).stdout
+        assert json.loads(printed) == json.loads((elsewhere / name / "summary.json").read_text())
         outputs.append([path.read_bytes() for path in sorted((elsewhere / name).iterdir())])
     assert outputs[0] == outputs[1]
 
@@ -288,6 +290,10 @@ def test_plan_opens_no_socket_and_says_what_would_be_sent(quick: Path) -> None:
 def test_init_writes_a_scenario_that_validates_and_never_overwrites(tmp_path: Path) -> None:
     assert sendbench("init", "mine.yaml", folder=tmp_path).returncode == 0
     assert "ok, 4 cases" in sendbench("validate", "mine.yaml", folder=tmp_path).stdout
+    text = (tmp_path / "mine.yaml").read_text()
+    assert "name: mine\n" in text
+    assert "schema.json" not in text
+    assert "smtp-vs-api" not in text
     before = (tmp_path / "mine.yaml").read_bytes()
     assert sendbench("init", "mine.yaml", folder=tmp_path).returncode == 2
     assert (tmp_path / "mine.yaml").read_bytes() == before
