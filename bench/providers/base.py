@@ -21,8 +21,8 @@ from bench.model import Auth, Outcome, Parts, Secret
 
 Headers = tuple[tuple[str, str], ...]
 
-TEXT_LIMIT = 300
-"""Characters of a provider's error text that are kept."""
+TEXT_LIMIT = 4096
+"""Characters of a provider's error text that are kept until it has been masked; the record keeps fewer."""
 ID_LIMIT = 512
 """A message id longer than this is none."""
 

@@ -12,10 +12,11 @@ from bench.guard import Guard
 from bench.model import Case, Endpoint, Message, Parts, Transport
 from bench.providers import get_provider
 from bench.providers.base import Request
-from bench.transports.pool import Pool
+from bench.transports.connect import client_context
+from bench.transports.pool import Pool, Release
 from bench.transports.session import Answer, AttemptFailed, Session, Span
 
-__all__ = ["Answer", "Pool", "Session", "Span", "attempt", "payload_for", "session_maker"]
+__all__ = ["Answer", "Pool", "Release", "Session", "Span", "attempt", "payload_for", "session_maker"]
 
 SessionMaker = Callable[[], Session]
 
@@ -32,20 +33,24 @@ def payload_for(case: Case, parts: Parts) -> tuple[bytes, Request | None]:
 
 
 def session_maker(case: Case, endpoint: Endpoint, guard: Guard, request: Request | None) -> SessionMaker:
-    """What makes unconnected sessions for a case, numbered from 1 on."""
+    """What makes unconnected sessions for a case, numbered from 1 on.
+
+    Raises SetupError where no session could ever connect.
+    """
     numbers = itertools.count(1)
+    context = client_context(endpoint.tls)
     match case.client:
         case "aiosmtplib":
             from bench.transports.aiosmtplib import AioSmtpSession
 
-            return lambda: AioSmtpSession(endpoint, guard, next(numbers))
+            return lambda: AioSmtpSession(endpoint, guard, context, next(numbers))
         case "httpx":
             from bench.transports.httpx import HttpxSession
 
             if request is None:
                 raise SetupError("httpx sends over an API; the case has transport smtp")
             provider = get_provider(case.provider)
-            return lambda: HttpxSession(endpoint, guard, next(numbers), provider, request)
+            return lambda: HttpxSession(endpoint, guard, context, lambda: next(numbers), provider, request)
     raise SetupError(f"there is no client called {case.client!r}")
 
 

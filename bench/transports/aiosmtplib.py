@@ -3,29 +3,30 @@
 What the library does not let us see stays merged: `data` covers the body and the final
 reply, `starttls` the handshake, and with implicit TLS `banner` covers the handshake too.
 After DATA it raises the same errors whether or not the message had been handed over, so
-everything but a plain refusal is `unknown` there.
+everything but a plain refusal is `unknown` there, and how many round trips and bytes there
+were is only known of a message that was accepted.
 """
 
 from __future__ import annotations
 
 import re
+import ssl
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import replace
 
 import aiosmtplib
 from aiosmtplib import SMTP, SMTPResponseException
 
 from bench.guard import Guard
 from bench.model import Auth, Endpoint, Message, Outcome, TlsMode
-from bench.transports.connect import (
-    client_context,
-    connect,
-    handshake_round_trips,
-    os_errno,
-    tls_failure,
-)
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Span
+from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Notes, Recovery, Span
 
 _ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})\b")
 _LOCAL_NAME = "sendbench.example"
+_RECIPIENT_REPLY_LIMIT = 1024
+"""Characters of the reply to one recipient that are kept until they have been masked."""
 
 
 class AioSmtpSession:
@@ -33,12 +34,15 @@ class AioSmtpSession:
 
     http_version: str | None = None
 
-    def __init__(self, endpoint: Endpoint, guard: Guard, connection_id: int) -> None:
+    def __init__(
+        self, endpoint: Endpoint, guard: Guard, context: ssl.SSLContext | None, connection_id: int
+    ) -> None:
         self.connection_id = connection_id
         self.uses = 0
         self.tls_version: str | None = None
         self._endpoint = endpoint
         self._guard = guard
+        self._context = context
         self._client: SMTP | None = None
 
     @property
@@ -61,7 +65,6 @@ class AioSmtpSession:
 
     async def _open(self, span: Span) -> None:
         endpoint, mode = self._endpoint, self._endpoint.tls.mode
-        context = client_context(endpoint.tls) if mode is not TlsMode.NONE else None
         sock = await connect(endpoint, span, self._guard)
         client = self._client = SMTP(
             hostname=endpoint.server_name,
@@ -69,12 +72,12 @@ class AioSmtpSession:
             timeout=None,  # one deadline around the whole exchange instead of one for each read
             use_tls=mode is TlsMode.IMPLICIT,
             start_tls=False,
-            tls_context=context,
+            tls_context=self._context,
             sock=sock,
         )
         span.enter("banner")
         await client.connect()
-        span.round_trips += 1
+        span.round_trip()
         if mode is TlsMode.IMPLICIT:
             self._note_handshake(client, span)
         await self._ehlo(client, span)
@@ -86,33 +89,42 @@ class AioSmtpSession:
     async def _ehlo(self, client: SMTP, span: Span) -> None:
         span.enter("ehlo")
         await client.ehlo()
-        span.round_trips += 1
+        span.round_trip()
 
     async def _starttls(self, client: SMTP, span: Span) -> None:
         span.enter("starttls")
         if not client.supports_extension("starttls"):
             raise AttemptFailed(Answer(Outcome.FAILED, error="tls_missing"))
         await client.starttls(server_hostname=self._endpoint.server_name)
-        span.round_trips += 1
+        span.round_trip()
         self._note_handshake(client, span)
         await self._ehlo(client, span)
 
     def _note_handshake(self, client: SMTP, span: Span) -> None:
         ssl_object = client.get_transport_info("ssl_object")
         self.tls_version = ssl_object.version() if ssl_object is not None else None
-        span.round_trips += handshake_round_trips(self.tls_version)
+        span.round_trip(handshake_round_trips(self.tls_version))
 
     async def _login(self, client: SMTP, auth: Auth, span: Span) -> None:
         span.enter("auth")
         user, password = (auth.user.reveal() if auth.user else ""), auth.password.reveal()
         if "plain" in client.server_auth_methods:
             await client.auth_plain(user, password)
-            span.round_trips += 1
+            span.round_trip()
         elif "login" in client.server_auth_methods:
-            await client.auth_login(user, password)
-            span.round_trips += 2
+            await self._auth_login(client, user, password, span)
         else:
             raise AttemptFailed(Answer(Outcome.FAILED, error="auth_missing"))
+
+    async def _auth_login(self, client: SMTP, user: str, password: str, span: Span) -> None:
+        """What the library's `auth_login` does, which does not tell which of the two was refused."""
+        response = await client.execute_command(b"AUTH", b"LOGIN", b64encode(user.encode()))
+        if response.code == 334:
+            span.round_trip()
+            response = await client.execute_command(b64encode(password.encode()))
+        if response.code != 235:
+            raise aiosmtplib.SMTPAuthenticationError(response.code, response.message)
+        span.round_trip()
 
     async def _send(self, message: Message, span: Span) -> Answer:
         client = self._client
@@ -120,44 +132,53 @@ class AioSmtpSession:
         span.enter("mail")
         size = [f"SIZE={len(message.payload)}"] if client.supports_extension("size") else []
         await client.mail(message.sender, options=size)
-        span.round_trips += 1
+        span.round_trip()
         span.enter("rcpt")
-        taken = await self._recipients(client, message, span)
+        replies = await self._recipients(client, message, span)
+        taken = sum(code < 300 for code, _ in replies)
         span.enter("data")
-        span.handed_over = True  # from here on the library does not tell what had been sent
-        span.bytes_sent = len(message.payload)
+        # From here on the library tells neither what had been sent nor how often it waited.
+        span.handed_over, span.round_trips_known, span.bytes_sent = True, False, None
         response = await client.data(message.payload)
-        span.round_trips += 2
+        span.round_trips_known, span.bytes_sent = True, len(message.payload)
+        span.round_trip(2)
         return Answer(
             Outcome.ACCEPTED,
             code=response.code,
             enhanced_code=_enhanced(response.message),
             reply=_reply(response.code, response.message),
             recipients_accepted=taken,
+            notes=_per_recipient(replies) if taken < len(replies) else None,
         )
 
-    async def _recipients(self, client: SMTP, message: Message, span: Span) -> int:
-        """How many recipients were taken; raises the last refusal when none was."""
-        refusals = []
+    async def _recipients(self, client: SMTP, message: Message, span: Span) -> list[tuple[int, str]]:
+        """The reply to each recipient; raises the last refusal when all were refused."""
+        replies: list[tuple[int, str]] = []
         for recipient in message.recipients:
             try:
-                await client.rcpt(recipient)
-                span.round_trips += 1
+                response = await client.rcpt(recipient)
             except aiosmtplib.SMTPRecipientRefused as error:
-                refusals.append(error)
-                if error.code == 421 or len(refusals) == len(message.recipients):
-                    raise
-                span.round_trips += 1
-        return len(message.recipients) - len(refusals)
+                replies.append((error.code, error.message))
+                if not _goes_on(replies, len(message.recipients)):
+                    raise AttemptFailed(
+                        replace(_refusal(error, span), notes=_per_recipient(replies))
+                    ) from error
+            else:
+                replies.append((response.code, response.message))
+            span.round_trip()
+        return replies
 
-    async def recover(self) -> bool:
+    async def recover(self) -> Recovery:
         """See `Session.recover`: RSET must be answered 250."""
         if self._client is None:
-            return False
+            return Recovery(clean=False)
         try:
-            return (await self._client.rset()).code == 250
+            await self._client.rset()
+        except SMTPResponseException:
+            return Recovery(clean=False, rset=True)
         except (aiosmtplib.SMTPException, OSError):
-            return False
+            return Recovery(clean=False)
+        return Recovery(clean=True, rset=True)
 
     async def close(self) -> bool:
         """See `Session.close`."""
@@ -165,7 +186,11 @@ class AioSmtpSession:
             return False
         try:
             await self._client.quit()
+        except SMTPResponseException:  # an answer, but not one after which the library closes
+            await self.abort()
+            return True
         except (aiosmtplib.SMTPException, OSError):
+            await self.abort()
             return False
         return True
 
@@ -187,7 +212,24 @@ def _reply(code: int, text: str) -> bytes:
     return f"{code} {text}".encode("utf-8", "surrogateescape")[:REPLY_LIMIT]
 
 
+def _goes_on(replies: Sequence[tuple[int, str]], recipients: int) -> bool:
+    """Whether a transaction goes on after the last of these replies, which the library calls a refusal.
+
+    252 is none (RFC 5321: "cannot verify, but will take the message").
+    """
+    code = replies[-1][0]
+    if code == 252:
+        return True
+    all_refused = len(replies) == recipients and all(code >= 400 for code, _ in replies)
+    return 400 <= code < 600 and code != 421 and not all_refused
+
+
+def _per_recipient(replies: Sequence[tuple[int, str]]) -> Notes:
+    return {"replies": [(code, text[:_RECIPIENT_REPLY_LIMIT]) for code, text in replies]}
+
+
 _BEFORE_MAIL = ("banner", "ehlo", "starttls", "auth")
+_WANTS_AUTH = (530, 538)
 
 
 def _answer_for(error: Exception, span: Span) -> Answer:
@@ -208,16 +250,18 @@ def _answer_for(error: Exception, span: Span) -> Answer:
 
 def _refusal(error: SMTPResponseException, span: Span) -> Answer:
     code, phase = error.code, span.phase
-    span.round_trips += 2 if phase == "data" else 1  # a refusal is an answer, too
     enhanced, reply = _enhanced(error.message), _reply(code, error.message)
-    if code < 200 or code >= 600:
+    span.round_trip()  # a refusal is an answer, too
+    if phase == "data" and code == 250:
+        # After the dot it would be no error: the answer to DATA itself, and nothing was sent.
+        span.handed_over, span.round_trips_known, span.bytes_sent = False, True, 0
+    if not 400 <= code < 600:
         anomaly = "malformed" if code == -1 else "bad_code"
         return Answer(span.cut_off, code, enhanced, reply, error="protocol", anomaly=anomaly)
     if phase in _BEFORE_MAIL:
         kind = "auth" if phase == "auth" else "refused"
         return Answer(Outcome.FAILED, code, enhanced, reply, error=kind)
-    if code >= 500:
-        return Answer(Outcome.REJECTED_PERM, code, enhanced, reply, error="rejected")
-    if code >= 400:
-        return Answer(Outcome.REJECTED_TEMP, code, enhanced, reply, error="rejected")
-    return Answer(span.cut_off, code, enhanced, reply, error="protocol", anomaly="bad_code")
+    if phase == "mail" and code in _WANTS_AUTH:
+        return Answer(Outcome.FAILED, code, enhanced, reply, error="auth_missing")
+    outcome = Outcome.REJECTED_PERM if code >= 500 else Outcome.REJECTED_TEMP
+    return Answer(outcome, code, enhanced, reply, error="rejected")

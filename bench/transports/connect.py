@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
-from functools import cache
+from collections.abc import Sequence
 
 from bench.errors import SetupError
 from bench.guard import Guard
-from bench.model import Endpoint, Outcome, TlsSettings
+from bench.model import Endpoint, Outcome, TlsMode, TlsSettings
 from bench.transports.session import Answer, AttemptFailed, Span
 
+_OURS = frozenset({errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE})
+"""Failures to connect that are this machine's own: no free port, no free descriptor."""
 
-async def resolve(endpoint: Endpoint, span: Span, guard: Guard) -> str:
-    """The address to connect to, checked by the guard: what was allowed is what is used.
+
+async def resolve(endpoint: Endpoint, span: Span, guard: Guard) -> tuple[str, ...]:
+    """The addresses to try, in order, each checked by the guard: what was allowed is what is used.
 
     Happens in the phase `dns`. Raises AttemptFailed, and RefusedError from the guard.
     """
@@ -26,44 +30,63 @@ async def resolve(endpoint: Endpoint, span: Span, guard: Guard) -> str:
     except socket.gaierror as error:
         kind = "dns_temporary" if error.errno == socket.EAI_AGAIN else "dns"
         raise AttemptFailed(Answer(Outcome.FAILED, error=kind, errno=error.errno)) from error
-    address = str(found[0][4][0])
-    guard.check_address(address)
-    return address
+    addresses = tuple(dict.fromkeys(str(each[4][0]) for each in found))
+    for address in addresses:
+        guard.check_address(address)
+    return addresses
 
 
 async def connect(endpoint: Endpoint, span: Span, guard: Guard) -> socket.socket:
     """A connected, non-blocking socket with TCP_NODELAY; the phases `dns` and `tcp`.
 
-    Raises AttemptFailed with the errno of the connect.
+    The addresses of the host are tried in turn. Raises AttemptFailed when none of them answers.
     """
-    address = await resolve(endpoint, span, guard)
+    addresses = await resolve(endpoint, span, guard)
     span.enter("tcp")
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    try:
-        sock = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as error:
-        raise AttemptFailed(Answer(Outcome.FAILED, error="local", errno=error.errno)) from error
+    failures: list[tuple[str, int | None]] = []
+    for address in addresses:
+        try:
+            sock = await _connect_to(address, endpoint.port)
+        except OSError as error:
+            failures.append((address, error.errno))
+            continue
+        span.round_trip()
+        span.address, span.local_port = address, sock.getsockname()[1]
+        return sock
+    raise AttemptFailed(unreachable(failures))
+
+
+async def _connect_to(address: str, port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(sock, (address, endpoint.port))
-    except OSError as error:
-        sock.close()
-        raise AttemptFailed(Answer(Outcome.FAILED, error="connect", errno=error.errno)) from error
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
     except BaseException:
         sock.close()
         raise
-    span.round_trips += 1
-    span.local_port = sock.getsockname()[1]
     return sock
 
 
-@cache
-def client_context(tls: TlsSettings) -> ssl.SSLContext:
-    """One SSL context for each set of TLS settings: building one costs milliseconds.
+def unreachable(failures: Sequence[tuple[str, int | None]]) -> Answer:
+    """The answer when no address could be connected to, from (address, errno) of each in order."""
+    ours = bool(failures) and all(number in _OURS for _, number in failures)
+    return Answer(
+        Outcome.FAILED,
+        error="local" if ours else "connect",
+        errno=failures[-1][1] if failures else None,
+        notes={"addresses": failures},
+    )
 
-    Raises SetupError when the CA file cannot be used.
+
+def client_context(tls: TlsSettings) -> ssl.SSLContext | None:
+    """The SSL context for these settings, None without TLS.
+
+    Takes milliseconds: once for all connections of a case. No two cases share one, as an HTTP
+    client sets on it the protocols it offers. Raises SetupError when the CA file cannot be used.
     """
+    if tls.mode is TlsMode.NONE:
+        return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not tls.verify:

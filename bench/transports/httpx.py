@@ -7,7 +7,8 @@ have been read. A request counts as handed over as soon as httpcore starts to se
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 import httpcore
@@ -15,16 +16,10 @@ import httpx
 
 from bench import __version__
 from bench.guard import Guard
-from bench.model import Endpoint, Message, Outcome, TlsMode
+from bench.model import Endpoint, Message, Outcome
 from bench.providers.base import Provider, Request, Response
-from bench.transports.connect import (
-    client_context,
-    handshake_round_trips,
-    os_errno,
-    resolve,
-    tls_failure,
-)
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Span
+from bench.transports.connect import handshake_round_trips, os_errno, resolve, tls_failure, unreachable
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Recovery, Span
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a response body that are read before the answer is given up as too long."""
@@ -34,21 +29,34 @@ logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 class HttpxSession:
-    """One HTTP/1.1 connection, opened, kept and closed through an `httpx.AsyncClient` of its own."""
+    """One HTTP/1.1 connection, opened, kept and closed through an `httpx.AsyncClient` of its own.
+
+    When the server has closed a kept connection, httpx opens another one without a word; that one
+    is given a number of its own, and its uses are counted from one again.
+    """
 
     def __init__(
-        self, endpoint: Endpoint, guard: Guard, connection_id: int, provider: Provider, request: Request
+        self,
+        endpoint: Endpoint,
+        guard: Guard,
+        context: ssl.SSLContext | None,
+        next_id: Callable[[], int],
+        provider: Provider,
+        request: Request,
     ) -> None:
-        self.connection_id = connection_id
+        self.connection_id = next_id()
         self.uses = 0
         self.http_version: str | None = None
         self.tls_version: str | None = None
         self._endpoint = endpoint
         self._guard = guard
+        self._context = context
+        self._next_id = next_id
         self._provider = provider
         self._request = request
         self._client: httpx.AsyncClient | None = None
-        self._url = ""
+        self._addresses: Sequence[str] = ()
+        """Those to try; once one of them has answered, that one."""
         self._broken = False
         self._headers: dict[str, str] = {}
 
@@ -65,28 +73,35 @@ class HttpxSession:
         self.uses += 1
         try:
             client = self._client or await self._open(span)
-            return await self._send(client, message, span)
+            response = await self._send(client, message, span)
+            try:
+                body = await self._read(response)
+            finally:
+                await response.aclose()
         except httpx.TransportError as error:
             raise AttemptFailed(_answer_for(error, span)) from error
+        span.round_trip()
+        return self._judge(response, body, message)
 
     async def _open(self, span: Span) -> httpx.AsyncClient:
-        endpoint = self._endpoint
-        secure = endpoint.tls.mode is not TlsMode.NONE
-        address = await resolve(endpoint, span, self._guard)
-        span.enter("tcp")
-        host = f"[{address}]" if ":" in address else address
-        self._url = (
-            f"{'https' if secure else 'http'}://{host}:{endpoint.port}{endpoint.path}{self._request.path}"
-        )
-        self._headers = self._fixed_headers(secure)
+        self._addresses = await resolve(self._endpoint, span, self._guard)
+        span.enter("send")
+        self._headers = self._fixed_headers(secure=self._context is not None)
         self._client = httpx.AsyncClient(
-            verify=client_context(endpoint.tls) if secure else False,
+            verify=self._context or False,
             timeout=None,  # one deadline around the whole exchange instead of one for each read
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
             follow_redirects=False,
             trust_env=False,
         )
         return self._client
+
+    def _url(self, address: str) -> str:
+        endpoint, path = self._endpoint, self._request.path
+        scheme = "http" if self._context is None else "https"
+        host = f"[{address}]" if ":" in address else address
+        base = endpoint.path.rstrip("/") if path else endpoint.path
+        return f"{scheme}://{host}:{endpoint.port}{base}{path}"
 
     def _fixed_headers(self, secure: bool) -> dict[str, str]:
         endpoint = self._endpoint
@@ -100,21 +115,38 @@ class HttpxSession:
             **dict(self._provider.auth_headers(endpoint.auth)),
         }
 
-    async def _send(self, client: httpx.AsyncClient, message: Message, span: Span) -> Answer:
-        request = client.build_request(
-            self._request.method,
-            self._url,
-            headers=self._headers,
-            content=message.payload,
-            extensions={"sni_hostname": self._endpoint.server_name, "trace": _Trace(self, span)},
-        )
-        response = await client.send(request, stream=True)
+    async def _send(self, client: httpx.AsyncClient, message: Message, span: Span) -> httpx.Response:
+        """The response without its body, from the first address that can be connected to."""
+        failures: list[tuple[str, int | None]] = []
+        for address in self._addresses:
+            try:
+                request = self._build(client, address, message, _Trace(self, span, address, message))
+                return await client.send(request, stream=True)
+            except httpx.ConnectError as error:
+                if span.phase != "tcp":  # connected, and then TLS went wrong
+                    raise
+                failures.append((address, os_errno(error)))
+        raise AttemptFailed(unreachable(failures))
+
+    def _build(
+        self, client: httpx.AsyncClient, address: str, message: Message, trace: _Trace
+    ) -> httpx.Request:
         try:
-            body = await self._read(response)
-        finally:
-            await response.aclose()
-        span.round_trips += 1
-        return self._judge(response, body, message)
+            return client.build_request(
+                self._request.method,
+                self._url(address),
+                headers=self._headers,
+                content=message.payload,
+                extensions={"sni_hostname": self._endpoint.server_name, "trace": trace},
+            )
+        except (ValueError, httpx.InvalidURL) as error:
+            raise AttemptFailed(_UNSENDABLE) from error
+
+    def connected(self, address: str) -> None:
+        """A connection to this address has been opened for the current message."""
+        self._addresses = (address,)
+        if self.uses > 1:
+            self.connection_id, self.uses = self._next_id(), 1
 
     async def _read(self, response: httpx.Response) -> bytes:
         self.http_version = response.http_version.removeprefix("HTTP/")
@@ -130,8 +162,7 @@ class HttpxSession:
 
     def _judge(self, response: httpx.Response, body: bytes, message: Message) -> Answer:
         headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
-        if response.headers.get("connection", "").lower() == "close":
-            self._broken = True
+        self._broken = not _is_kept(response)
         judgement = self._provider.judge(Response(response.status_code, headers, body))
         accepted = judgement.outcome is Outcome.ACCEPTED
         return Answer(
@@ -145,9 +176,9 @@ class HttpxSession:
             recipients_accepted=len(message.recipients) if accepted else 0,
         )
 
-    async def recover(self) -> bool:
+    async def recover(self) -> Recovery:
         """See `Session.recover`: every HTTP answer leaves a kept connection clean."""
-        return self.alive
+        return Recovery(self.alive)
 
     async def close(self) -> bool:
         """See `Session.close`: HTTP has no leave-taking."""
@@ -165,8 +196,9 @@ class HttpxSession:
 class _Trace:
     """Turns httpcore's trace events into phases and round trips."""
 
-    def __init__(self, session: HttpxSession, span: Span) -> None:
+    def __init__(self, session: HttpxSession, span: Span, address: str, message: Message) -> None:
         self._session, self._span = session, span
+        self._address, self._message = address, message
 
     async def __call__(self, event: str, info: Mapping[str, object]) -> None:
         span = self._span
@@ -182,7 +214,9 @@ class _Trace:
             case "send_request_headers.started":
                 span.enter("send")
                 span.handed_over = True
+                span.bytes_sent = None  # how much of it, is known only at the end
             case "send_request_body.complete":
+                span.bytes_sent = len(self._message.payload)
                 span.enter("server")
             case "receive_response_headers.complete":
                 span.enter("receive")
@@ -191,31 +225,46 @@ class _Trace:
 
     def _connected(self, stream: object) -> None:
         assert isinstance(stream, httpcore.AsyncNetworkStream)
-        self._span.round_trips += 1
-        address = stream.get_extra_info("client_addr")
-        self._span.local_port = address[1] if address else None
+        self._span.round_trip()
+        local = stream.get_extra_info("client_addr")
+        self._span.local_port = local[1] if local else None
+        self._span.address = self._address
+        self._session.connected(self._address)
         self._span.enter("send")
 
     def _secured(self, stream: object) -> None:
         assert isinstance(stream, httpcore.AsyncNetworkStream)
         ssl_object = stream.get_extra_info("ssl_object")
         self._session.tls_version = ssl_object.version() if ssl_object is not None else None
-        self._span.round_trips += handshake_round_trips(self._session.tls_version)
+        self._span.round_trip(handshake_round_trips(self._session.tls_version))
         self._span.enter("send")
 
+
+def _is_kept(response: httpx.Response) -> bool:
+    """Whether the server leaves the connection open for another request (RFC 9112, 9.3)."""
+    options = {option.strip().lower() for option in response.headers.get("connection", "").split(",")}
+    return "close" not in options and (response.http_version != "HTTP/1.0" or "keep-alive" in options)
+
+
+_UNSENDABLE = Answer(
+    Outcome.FAILED, error="local", notes={"reason": "HTTP has no way to write the address or a header"}
+)
+"""Nothing was sent. What the libraries say about it holds the header's value, which may be a key."""
 
 _ERRORS: tuple[tuple[type[httpx.TransportError], str], ...] = (
     (httpx.TimeoutException, "timeout"),
     (httpx.ConnectError, "connect"),
     (httpx.NetworkError, "disconnected"),
     (httpx.RemoteProtocolError, "protocol"),
-    (httpx.LocalProtocolError, "local"),
     (httpx.TransportError, "local"),
 )
 """The most specific class that matches wins."""
 
 
 def _answer_for(error: httpx.TransportError, span: Span) -> Answer:
+    if isinstance(error, httpx.LocalProtocolError):
+        span.bytes_sent = 0  # raised while the head of the request was being written down
+        return _UNSENDABLE
     tls = tls_failure(error)
     if tls is not None:
         kind, reason = tls

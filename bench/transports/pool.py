@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import anyio
 
-from bench.transports.session import Session
+from bench.transports.session import Recovery, Session
 
 QUIT_LIMIT_S = 1.0
 """The longest a leave-taking may take; it never changes what became of a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What was said on a connection between its message's end and the return of its slot."""
+
+    quit: bool = False
+    """Whether a QUIT was answered."""
+    rset: bool = False
+    """Whether an RSET was answered: a round trip that belongs to no message."""
+
+    def __bool__(self) -> bool:
+        return self.quit
 
 
 class Pool:
@@ -36,8 +50,8 @@ class Pool:
             await session.abort()
         return self._make()
 
-    async def release(self, session: Session, *, clean: bool, refused: bool) -> bool:
-        """Give the slot back; True if the connection was taken leave of with a QUIT.
+    async def release(self, session: Session, *, clean: bool, refused: bool) -> Release:
+        """Give the slot back, and tell what that took.
 
         `clean`: the last message was answered for good; `refused`: it was answered with a
         refusal, so the connection must prove itself (RSET) before it is used again.
@@ -45,14 +59,15 @@ class Pool:
         try:
             if not clean:
                 await session.abort()
-                return False
+                return Release()
             if not self._keep:
-                return await _leave(session)
-            if await _proven(session, refused=refused):
+                return Release(quit=await _leave(session))
+            recovery = await _prove(session, refused=refused)
+            if recovery.clean:
                 self._idle.append(session)
             else:
                 await session.abort()
-            return False
+            return Release(rset=recovery.rset)
         finally:
             self._slots.release()
 
@@ -79,10 +94,10 @@ async def _leave(session: Session) -> bool:
     return False
 
 
-async def _proven(session: Session, *, refused: bool) -> bool:
+async def _prove(session: Session, *, refused: bool) -> Recovery:
     """Whether a connection is fit for another message; after a refusal it has to show that."""
-    if not session.alive:
-        return False
+    if not session.alive or not refused:
+        return Recovery(session.alive)
     with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
-        return not refused or await session.recover()
-    return False
+        return await session.recover()
+    return Recovery(clean=False)

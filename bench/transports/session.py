@@ -7,17 +7,22 @@ one before it, so the phases of an attempt add up to its service time exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from bench.clock import Clock
 from bench.model import Message, Outcome
 
-REPLY_LIMIT = 512
-"""Bytes of an answer that are kept in the record."""
+REPLY_LIMIT = 4096
+"""Bytes of an answer that are kept until it has been masked; the record keeps fewer.
 
-Notes = Mapping[str, str | int | bool]
+Cut shorter here, the first half of a secret at the cut would not be known for one.
+"""
+
+Note: TypeAlias = "str | int | bool | Sequence[Note] | None"
+Notes = Mapping[str, Note]
+"""What the columns of a sample have no room for; becomes JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +53,29 @@ class Span:
     """What one attempt did and when; times on the clock it is given."""
 
     __slots__ = (
-        "_clock", "_mark", "bytes_sent", "end_ns", "handed_over", "local_port", "phase", "phases",
-        "round_trips", "start_ns",
+        "_clock", "_mark", "_trips", "address", "bytes_sent", "end_ns", "handed_over", "local_port", "phase",
+        "phases", "round_trips_known", "start_ns",
     )  # fmt: skip
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._mark = 0
+        self._trips = 0
         self.phase: str | None = None
         """The phase the attempt is in, and at its end the one it ended in."""
         self.phases: dict[str, int] = {}
         self.start_ns: int | None = None
         self.end_ns: int | None = None
-        self.round_trips = 0
-        """Waits for the peer that the protocol demanded and that have been answered."""
+        self.round_trips_known = True
+        """False from where the client does not tell how often it waited."""
         self.handed_over = False
         """Whether the point of no return has been passed (`faults`: unknown instead of failed)."""
-        self.bytes_sent = 0
+        self.bytes_sent: int | None = 0
+        """Of the message; None where that cannot be known."""
         self.local_port: int | None = None
         """Set by an attempt that opened a connection."""
+        self.address: str | None = None
+        """The address that connection goes to; set together with `local_port`."""
 
     def begin(self, phase: str) -> None:
         """The service time starts here, in this phase."""
@@ -79,6 +88,15 @@ class Span:
             return
         self._lap()
         self.phase = phase
+
+    def round_trip(self, count: int = 1) -> None:
+        """Count waits for the peer that the protocol demanded and that have been answered."""
+        self._trips += count
+
+    @property
+    def round_trips(self) -> int | None:
+        """How many there were; None where that is not known."""
+        return self._trips if self.round_trips_known else None
 
     def end(self) -> None:
         """The service time ends here; a second call changes nothing."""
@@ -96,6 +114,15 @@ class Span:
     def cut_off(self) -> Outcome:
         """What an attempt is that ends here without an answer."""
         return Outcome.UNKNOWN if self.handed_over else Outcome.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Whether a connection proved to be clean after a refusal, and what that took."""
+
+    clean: bool
+    rset: bool = False
+    """Whether an RSET was answered, well or not: a round trip that belongs to no message."""
 
 
 class Session(Protocol):
@@ -121,8 +148,8 @@ class Session(Protocol):
         """Connect if need be, hand the message over, read the answer. `AttemptFailed` ends it early."""
         ...
 
-    async def recover(self) -> bool:
-        """Prove after a refusal that the connection is clean; False: it must be given up."""
+    async def recover(self) -> Recovery:
+        """Prove after a refusal that the connection is clean; if it is not, it must be given up."""
         ...
 
     async def close(self) -> bool:

@@ -95,7 +95,7 @@ def test_refusals_are_told_by_their_status_whatever_the_body_is(
         ({"errors": [{"message": "m", "field": None}]}, {"message": "m"}),
         ({"errors": [{"message": "m", "field": 7}]}, {"message": "m"}),
         ({"errors": [{"message": "m"}, {"message": "n"}], "id": "e"}, {"message": "m"}),
-        ({"errors": [{"message": "x" * 5000}]}, {"message": "x" * 300}),
+        ({"errors": [{"message": "x" * 5000}]}, {"message": "x" * 4096}),
         (["errors"], {}),
         (None, {}),
     ],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from bench.model import Message, Outcome
-from bench.transports.session import Answer, Span
+from bench.transports.session import Answer, Recovery, Span
 
 
 class FakeClock:
@@ -79,12 +79,12 @@ class FakeSession:
         if self.hold is not None:
             await self.hold().wait()
         await anyio.lowlevel.checkpoint()
-        span.round_trips += 4
+        span.round_trip(4)
         return self.answer(message)
 
-    async def recover(self) -> bool:
+    async def recover(self) -> Recovery:
         self.log.append(f"{self.connection_id}:rset")
-        return self.healthy
+        return Recovery(self.healthy, rset=True)
 
     async def close(self) -> bool:
         self.log.append(f"{self.connection_id}:quit")
