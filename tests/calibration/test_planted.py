@@ -9,17 +9,20 @@ from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from bench.mock.service import Decider
 from bench.model import Percentile, ServiceTime
 from tests.runs import Finished, run_text
 
+Floats = npt.NDArray[np.float64]
+
 RUNS = int(os.environ.get("CALIBRATION_RUNS", "100"))
 NEEDED = 0.9 * RUNS
 MESSAGES, WARMUP = 400, 20
 REFERENCE_SEEDS = range(1001, 1008)
-P50_MS, SIGMA = 20.0, 0.25
+P50_MS, SIGMA = 20.0, 0.5
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 SCENARIO = """\
@@ -66,8 +69,9 @@ def fixed_offset_ms(transport: str, folder: Path) -> float:
     return float(np.median(offsets))
 
 
-def disagreement_ms(found: Finished) -> float:
-    """Median absolute difference between the client's service and the mock's, less its own median."""
+def disagreements_ms(found: Finished) -> Floats:
+    """For each message, how far the client's service is from the mock's own record of it, less the
+    median of that difference over the case (the stated offset)."""
     rows = found.frame[~found.frame["warmup"]]
     service = dict(zip(rows["key"], rows["end_ns"] - rows["start_ns"], strict=True))
     (taken,) = found.takes.values()
@@ -75,7 +79,7 @@ def disagreement_ms(found: Finished) -> float:
         [service[each.key] - (each.answered_ns - each.received_ns) for each in taken if each.key in service]
     )
     assert len(differences) == MESSAGES
-    return float(np.median(np.abs(differences - np.median(differences)))) / 1e6
+    return np.asarray(np.abs(differences - np.median(differences)) / 1e6, dtype=np.float64)
 
 
 @pytest.mark.slow
@@ -91,13 +95,15 @@ def test_intervals_cover_the_planted_quantiles(transport: str, tmp_path: Path, f
         assert case.referee is not None
         assert (case.referee.false_accepted, case.referee.unaccounted, case.referee.duplicates) == (0, 0, 0)
         assert case.counts.accepted == MESSAGES
-        disagreements.append(disagreement_ms(found))
+        disagreements.append(disagreements_ms(found))
         for name, q in QUANTILES.items():
             measured: Percentile | None = getattr(case.service, name)
             assert measured is not None
             low, high = measured.ci95_ms
             covered[name] += low <= planted_ms(q) + offset_ms <= high
     counts = ", ".join(f"{name} {covered[name]}" for name in QUANTILES)
+    by_run = [float(np.median(each)) for each in disagreements]
+    median = float(np.median(np.concatenate(disagreements)))
     findings += [
         f"## Planted truth, {transport}",
         "",
@@ -107,10 +113,10 @@ def test_intervals_cover_the_planted_quantiles(transport: str, tmp_path: Path, f
         ),
         f"Intervals that cover the planted quantile, of {RUNS}: {counts}.",
         (
-            f"Client against the mock's own record, median absolute difference less its median: "
-            f"worst run {max(disagreements):.3f} ms, median run {np.median(disagreements):.3f} ms."
+            f"Client against the mock's own record of each message, less the median of the case: median absolute "
+            f"value {median:.3f} ms (by run: median {np.median(by_run):.3f} ms, worst {max(by_run):.3f} ms)."
         ),
         "",
     ]
     assert all(covered[name] >= NEEDED for name in QUANTILES), counts
-    assert max(disagreements) < 0.5
+    assert median < 0.5
