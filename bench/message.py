@@ -21,11 +21,17 @@ import quopri
 import random
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from email.headerregistry import (
+    ContentDispositionHeader,
+    ContentTransferEncodingHeader,
+    ContentTypeHeader,
+    HeaderRegistry,
+)
 from email.message import EmailMessage, MIMEPart
 from urllib.parse import quote
 
-from bench.model import Attachment, Message, MessageSpec, Parts, check_address, check_header
+from bench.model import Attachment, Message, MessageSpec, Parts, check_address, check_header, check_media_type
 
 __all__ = [
     "KEY_PLACEHOLDER",
@@ -34,6 +40,7 @@ __all__ = [
     "build_parts",
     "check_address",
     "check_header",
+    "check_message",
 ]
 
 KEY_PLACEHOLDER = "SbKey7f3a9c1e5d2b8046e1c7a95f3b0d8e264a9"
@@ -46,7 +53,6 @@ MAX_LINE = 998
 FOLD_AT = 76
 _KEY_DOMAIN = "sendbench.example"
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,200}\Z")
-_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]*/[a-z0-9][a-z0-9!#$&^_.+-]*\Z", re.IGNORECASE)
 _WORDS = (
     "account", "address", "agree", "answer", "arrive", "balance", "before", "begin", "between", "bring",
     "calendar", "carry", "change", "choose", "city", "clear", "collect", "common", "company", "confirm",
@@ -79,6 +85,14 @@ def build_parts(spec: MessageSpec, *, seed: int, date: datetime) -> Parts:
     if spec.eml is not None:
         return _user_message(spec, spec.eml)
     return _Draft(spec, seed, date).parts()
+
+
+def check_message(spec: MessageSpec) -> Parts:
+    """The message as a run would build it, with some seed and date: what can fail then, fails here.
+
+    Raises ValueError.
+    """
+    return build_parts(spec, seed=0, date=datetime(2000, 1, 1, tzinfo=UTC))
 
 
 class Composer:
@@ -249,8 +263,7 @@ def _multipart(subtype: str, boundary: str, entities: Iterable[bytes]) -> bytes:
 
 def _attachment(part: Attachment) -> bytes:
     kind = part.content_type
-    if _MEDIA_TYPE.match(kind) is None or kind.lower().startswith(("multipart/", "message/")):
-        raise ValueError(f"{kind!r} is not a media type an attachment can have, such as application/pdf")
+    check_media_type(kind)
     name = part.filename
     if not name or not name.isprintable() or any(c in name for c in '"\\/') or len(name) > 200:
         raise ValueError(f"{name!r} is not a plain file name")
@@ -287,6 +300,16 @@ _STRUCTURE = frozenset(
     }
 )  # fmt: skip
 """Fields that an API has other places for, or that must not be repeated."""
+
+_STRUCTURED = HeaderRegistry(use_default_map=False)
+for _kind, _parser in {
+    "content-type": ContentTypeHeader,
+    "content-disposition": ContentDispositionHeader,
+    "content-transfer-encoding": ContentTransferEncodingHeader,
+}.items():
+    _STRUCTURED.map_to_type(_kind, _parser)  # type: ignore[arg-type]  # mix-ins, made whole by the registry
+_READING = email.policy.EmailPolicy(header_factory=_STRUCTURED)
+"""Only what says how a body is made up is taken apart: `email` fails on some odd address fields."""
 
 
 def canonical(data: bytes) -> bytes:
@@ -330,8 +353,10 @@ def _name(field: bytes) -> bytes:
 
 def _derived(spec: MessageSpec, mime: bytes) -> Parts:
     """The pieces of a finished message, for APIs that want them apart."""
-    message = email.message_from_bytes(mime, policy=email.policy.default)
+    message = email.message_from_bytes(mime, policy=_READING)
     assert isinstance(message, EmailMessage)
+    if any(part.get_content_maintype() == "multipart" and not part.is_multipart() for part in message.walk()):
+        raise ValueError("the message has a multipart entity without parts: its boundary is missing or wrong")
     plain, html = message.get_body(("plain",)), message.get_body(("html",))
     others = [(n, str(v).strip()) for n, v in message.items() if _passes(n)]
     return Parts(
@@ -358,7 +383,7 @@ def _text_of(part: MIMEPart) -> str:
     charset = part.get_content_charset("utf-8")
     try:
         return payload.decode(charset, "replace").replace("\r\n", "\n")
-    except LookupError:
+    except (LookupError, UnicodeError):  # UnicodeError: a codec of Python's that is no charset, as `idna`
         raise ValueError(f"the message has the unknown charset {charset!r}") from None
 
 
@@ -368,7 +393,16 @@ def _attachments_of(message: EmailMessage) -> tuple[Attachment, ...]:
     found: list[Attachment] = []
     parts: Sequence[MIMEPart] = list(message.iter_attachments())
     for number, part in enumerate(parts, 1):
-        payload = part.get_payload(decode=True)
-        content = payload if isinstance(payload, bytes) else part.as_bytes()
-        found.append(Attachment(part.get_filename() or f"part-{number}", part.get_content_type(), content))
+        name = part.get_filename() or f"part-{number}"
+        found.append(Attachment(name, part.get_content_type(), _content_of(part)))
     return tuple(found)
+
+
+def _content_of(part: MIMEPart) -> bytes:
+    """The bytes of a file, or of the entities inside (a forwarded message), written out as they came."""
+    payload = part.get_payload(decode=True)
+    if isinstance(payload, bytes):
+        return payload
+    if part.get_content_maintype() == "multipart":
+        return part.as_bytes(policy=email.policy.compat32)
+    return b"".join(inner.as_bytes(policy=email.policy.compat32) for inner in part.iter_parts())

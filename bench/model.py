@@ -141,6 +141,16 @@ def check_header(name: str, value: str) -> None:
         raise ValueError(f"the value of header {name} holds a line break or NUL")
 
 
+_TOKEN = r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]*"
+_MEDIA_TYPE = re.compile(rf"{_TOKEN}/{_TOKEN}\Z")
+
+
+def check_media_type(text: str) -> None:
+    """Raise ValueError for what is no media type (RFC 6838 section 4.2) or none that a file can have."""
+    if _MEDIA_TYPE.match(text) is None or text.lower().startswith(("multipart/", "message/")):
+        raise ValueError(f"{text!r} is not a media type an attachment can have, such as application/pdf")
+
+
 @dataclass(frozen=True, slots=True)
 class Attachment:
     """A file that goes with a message."""

@@ -21,6 +21,7 @@ from bench.message import (
     canonical,
     check_address,
     check_header,
+    check_message,
     filler,
 )
 from bench.model import Attachment, MessageSpec, Parts
@@ -370,6 +371,39 @@ def test_what_is_no_message(eml: bytes) -> None:
 def test_unknown_charset() -> None:
     with pytest.raises(ValueError, match="charset 'x-none'"):
         build(eml=b"Subject: x\nContent-Type: text/plain; charset=x-none\n\nbody\n")
+
+
+@pytest.mark.parametrize("charset", ["idna", "undefined", "base64"])
+def test_codecs_of_python_that_are_no_charsets(charset: str) -> None:
+    with pytest.raises(ValueError, match=f"charset '{charset}'"):
+        build(eml=f"Subject: x\nContent-Type: text/plain; charset={charset}\n\nbody\xe4\n".encode())
+
+
+def test_a_multipart_without_its_boundary() -> None:
+    eml = b"Subject: x\nContent-Type: multipart/mixed; boundary=a\n\n--b\n\nbody\n--b--\n"
+    with pytest.raises(ValueError, match="boundary is missing"):
+        build(eml=eml)
+
+
+def test_an_odd_address_field_is_passed_on_as_it_is() -> None:
+    assert build(eml=b"Sender: group: a;\nReply-To: =?utf-8?q?=C3=A4?= <a@b.example>\n\nx").headers == (
+        ("Reply-To", "ä <a@b.example>"),
+    )
+
+
+def test_a_forwarded_message_is_an_attachment_of_its_own_bytes() -> None:
+    eml = (
+        b"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain\n\nhi\n"
+        b"--b\nContent-Type: message/rfc822\n\nSubject: inner\n\nfoo\n--b--\n"
+    )
+    (attached,) = build(eml=eml).attachments
+    assert (attached.content_type, attached.content) == ("message/rfc822", b"Subject: inner\n\nfoo")
+
+
+def test_checking_finds_what_building_would() -> None:
+    assert check_message(MessageSpec()).mime
+    with pytest.raises(ValueError, match="charset"):
+        check_message(MessageSpec(eml=b"Subject: x\nContent-Type: text/plain; charset=x-none\n\nbody\n"))
 
 
 def test_headers_alone_are_a_message() -> None:

@@ -6,10 +6,10 @@ not pay for them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from bench.model import Scenario
+from bench.model import Case, Scenario
 
 
 def load_scenario(
@@ -18,15 +18,18 @@ def load_scenario(
     overrides: Sequence[str] = (),
     profile: str | None = None,
     environ: Mapping[str, str] | None = None,
+    check: Callable[[Case], object] | None = None,
 ) -> Scenario:
     """Read a scenario file and expand its matrix.
 
-    `overrides` are the `KEY=VALUE` of `--set`; `environ` stands in for the environment. Raises
-    ScenarioError, or RefusedError where credentials would travel in clear text off this machine.
+    `overrides` are the `KEY=VALUE` of `--set`; `environ` stands in for the environment. `check`
+    builds the message of a case as it would be sent; the ValueError or UsageError it may raise
+    becomes an error of the scenario at its line. Raises ScenarioError, or RefusedError where
+    credentials would travel in clear text off this machine.
     """
     from bench.scenario.load import load_file
 
-    return load_file(path, overrides, profile, environ)
+    return load_file(path, overrides, profile, environ, check)
 
 
 def json_schema() -> dict[str, object]:

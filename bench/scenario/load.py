@@ -12,6 +12,7 @@ from bench.errors import ScenarioError
 from bench.model import Case, Scenario, Threshold
 from bench.scenario import form, matrix
 from bench.scenario.convert import Converter
+from bench.scenario.mail import Check, note_unsendable
 from bench.scenario.matrix import Point
 from bench.scenario.overlay import apply_override, choose_profile, merge, parse_override
 from bench.scenario.paths import Files
@@ -25,13 +26,16 @@ _OPEN_ONLY = ("latency", "lag")
 
 
 def load_file(
-    path: Path, overrides: Sequence[str], profile: str | None, environ: Mapping[str, str] | None
+    path: Path,
+    overrides: Sequence[str],
+    profile: str | None,
+    environ: Mapping[str, str] | None,
+    check: Check | None = None,
 ) -> Scenario:
     """Read, check and expand a scenario file. Raises ScenarioError, RefusedError."""
     source = _read(path)
-    return _Loader(str(path), path.parent, os.environ if environ is None else environ).load(
-        source, overrides, profile
-    )
+    loader = _Loader(str(path), path.parent, os.environ if environ is None else environ, check)
+    return loader.load(source, overrides, profile)
 
 
 def _read(path: Path) -> bytes:
@@ -43,8 +47,8 @@ def _read(path: Path) -> bytes:
 
 
 class _Loader:
-    def __init__(self, file: str, directory: Path, environ: Mapping[str, str]) -> None:
-        self._file, self._environ = file, environ
+    def __init__(self, file: str, directory: Path, environ: Mapping[str, str], check: Check | None) -> None:
+        self._file, self._environ, self._check = file, environ, check
         self._files = Files(directory)
         self._problems = Problems(file)
 
@@ -65,6 +69,8 @@ class _Loader:
         self._problems.raise_first()
         cases = self._cases(points, forms)
         self._check_where(thresholds, cases, tree, lenient=bool(overrides))
+        self._problems.raise_first()
+        self._check_messages(cases, points)
         self._problems.raise_first()
         first = forms[0]
         return Scenario(
@@ -161,6 +167,17 @@ class _Loader:
             converter.case(index, point, values)
             for index, (point, values) in enumerate(zip(points, forms, strict=True))
         )
+
+    def _check_messages(self, cases: tuple[Case, ...], points: list[Point]) -> None:
+        """Have each message built once for each way it travels; cases of a matrix share theirs."""
+        if self._check is None:
+            return
+        seen = set()
+        for case, point in zip(cases, points, strict=True):
+            way = (case.message, case.transport, case.provider)
+            if way not in seen:
+                seen.add(way)
+                note_unsendable(case, point.tree, self._check, self._problems)
 
     def _check_where(
         self, thresholds: tuple[Threshold, ...], cases: tuple[Case, ...], tree: Node, *, lenient: bool

@@ -7,15 +7,22 @@ import email.policy
 import email.utils
 import random
 import re
+from collections.abc import Callable
 
-from bench.model import Attachment, MessageSpec, check_address, check_header
+from bench.errors import UsageError
+from bench.model import Attachment, Case, MessageSpec, check_address, check_header, check_media_type
 from bench.scenario import known
 from bench.scenario.form import AttachmentForm, MessageForm
 from bench.scenario.paths import Files
 from bench.scenario.problems import Problems
 from bench.scenario.tree import Node
 
+Check = Callable[[Case], object]
+"""Builds the message of a case as it would be sent. Raises ValueError or UsageError where it cannot."""
+
 MAX_SIZE = 64 << 20
+MAX_WORD = 997
+"""A line has 998 characters (RFC 5322 section 2.1.1); the first of a folded one is a space."""
 _DEFAULT = MessageSpec()
 _WRITTEN_BY_US = {
     "from": "message.from", "to": "message.recipients", "subject": "message.subject",
@@ -23,6 +30,7 @@ _WRITTEN_BY_US = {
     "content-type": "", "content-transfer-encoding": "",
     "cc": "message.recipients", "bcc": "message.recipients",
 }  # fmt: skip
+_KEYED = re.compile(r"(message(?:\.[a-z]+)?): (.*)", re.DOTALL)
 _FIRST_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 
@@ -39,7 +47,7 @@ def message_spec(form: MessageForm, node: Node, files: Files, problems: Problems
         sender=_sender(form, node, eml, problems),
         recipients=recipients,
         rotate_recipients=rotate,
-        subject=_DEFAULT.subject if form.subject is None else form.subject,
+        subject=_subject(form, node, problems),
         text=form.text,
         html=form.html,
         headers=_headers(form, node, problems),
@@ -48,6 +56,21 @@ def message_spec(form: MessageForm, node: Node, files: Files, problems: Problems
     )
     _check_room(spec, node, problems)
     return spec
+
+
+def note_unsendable(case: Case, tree: Node, check: Check, problems: Problems) -> None:
+    """Let `check` build the message of a case; what it cannot build, or its provider not carry, is noted.
+
+    An error that begins with a key of the scenario, as `message.headers: ...`, is noted there.
+    """
+    try:
+        check(case)
+    except (ValueError, UsageError) as error:
+        found = _KEYED.fullmatch(str(error))
+        key, text = found.groups() if found else ("", str(error))
+        whole = "message.file" if case.message.eml is not None else "message"
+        at = tree.get(key) if key != "message" else None
+        problems.add(at or tree.nearest(whole), text)
 
 
 def _size(form: MessageForm, node: Node, problems: Problems) -> int | None:
@@ -145,12 +168,25 @@ def _headers(form: MessageForm, node: Node, problems: Problems) -> tuple[tuple[s
             instead = _WRITTEN_BY_US[name.lower()]
             hint = f"; use {instead}" if instead else ""
             problems.add(at, f"the header {name} is written by sendbench{hint}", at_key=True)
-        if max(map(len, value.split(" "))) > 900:
-            problems.add(at, "holds a word longer than a mail line may be")
+        _check_words(value, at, problems)
         headers.append((name, value))
-    if "subject" in node.entries and form.subject and any(c in form.subject for c in "\r\n\0"):
-        problems.add(node.entries["subject"], "holds a line break or NUL")
     return tuple(headers)
+
+
+def _subject(form: MessageForm, node: Node, problems: Problems) -> str:
+    if form.subject is None:
+        return _DEFAULT.subject
+    at = node.nearest("subject")
+    if any(c in form.subject for c in "\r\n\0"):
+        problems.add(at, "holds a line break or NUL")
+    _check_words(form.subject, at, problems)
+    return form.subject
+
+
+def _check_words(value: str, at: Node, problems: Problems) -> None:
+    """Header lines are folded at spaces; only what is not ASCII is encoded and can be folded anywhere."""
+    if value.isascii() and max(map(len, value.split(" "))) > MAX_WORD:
+        problems.add(at, f"holds a word of more than {MAX_WORD} characters: longer than a mail line may be")
 
 
 def _attachment(
@@ -161,11 +197,10 @@ def _attachment(
     kind = form.type or "application/octet-stream"
     if not name.isprintable() or any(c in name for c in '"\\/') or len(name) > 200:
         problems.add(at.nearest("name"), f"{name!r} is not a plain file name")
-    if not re.fullmatch(r"[\w.+-]+/[\w.+-]+", kind, re.ASCII) or kind.startswith(("multipart/", "message/")):
-        problems.add(
-            at.nearest("type"),
-            f"{kind!r} is not a media type an attachment can have, such as application/pdf",
-        )
+    try:
+        check_media_type(kind)
+    except ValueError as error:
+        problems.add(at.nearest("type"), str(error))
     content = b""
     try:
         if form.file is not None:

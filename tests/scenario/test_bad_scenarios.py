@@ -8,15 +8,25 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, ExitCode, RefusedError, ScenarioError
+from bench.message import check_message
+from bench.model import Case, Transport
+from bench.providers import get_provider
 from bench.scenario import load_scenario, shipped_scenarios
 
 FOLDER = Path(__file__).parents[1] / "data" / "bad_scenarios"
 FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "empty.yaml")
 
 
+def sendable(case: Case) -> None:
+    """What the command line hands to the loader: build the message as it would travel."""
+    parts = check_message(case.message)
+    if case.transport is Transport.API:
+        get_provider(case.provider).request(parts)
+
+
 def failure(path: Path, **options: object) -> ScenarioError:
     with pytest.raises(ScenarioError) as caught:
-        load_scenario(path, environ={"HOME": "/home/someone"}, **options)  # type: ignore[arg-type]
+        load_scenario(path, environ={"HOME": "/home/someone"}, check=sendable, **options)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -48,6 +58,26 @@ def test_empty_file() -> None:
 
 def test_file_that_is_not_there(tmp_path: Path) -> None:
     assert "No such file" in str(failure(tmp_path / "none.yaml"))
+
+
+def test_each_message_is_built_once_for_each_way_it_travels(tmp_path: Path) -> None:
+    matrix = "{transport: [smtp, api], connection: [pooled, unpooled], message.size: [5KiB, 10KiB]}"
+    built: list[tuple[str, int | None]] = []
+    load_scenario(
+        scenario(tmp_path, f"matrix: {matrix}\n"),
+        environ={},
+        check=lambda case: built.append((case.transport.value, case.message.size_bytes)),
+    )
+    assert sorted(built) == [("api", 5120), ("api", 10240), ("smtp", 5120), ("smtp", 10240)]
+
+
+def test_the_message_may_come_from_the_matrix_or_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "a.eml").write_text("Subject: x\nno colon\n\nbody\n")
+    (tmp_path / "b.eml").write_text("Subject: x\n\nbody\n")
+    error = failure(scenario(tmp_path, "matrix: {message.file: [b.eml, a.eml]}\n"))
+    assert (error.line, error.field) == (4, "matrix.message.file[1]")
+    error = failure(scenario(tmp_path, ""), overrides=[f"message.file={tmp_path / 'a.eml'}"])
+    assert str(error).startswith("--set message.file: not a mail message")
 
 
 def test_folder_instead_of_file(tmp_path: Path) -> None:
@@ -215,6 +245,6 @@ def test_mutilated_scenarios_never_end_in_another_exception(tmp_path: Path) -> N
 
 def outcome(path: Path) -> str:
     try:
-        return load_scenario(path, environ={}).name
+        return load_scenario(path, environ={}, check=sendable).name
     except BenchError as error:
         return str(error)
