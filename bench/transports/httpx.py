@@ -241,9 +241,9 @@ class _Trace:
 
 
 def _is_kept(response: httpx.Response) -> bool:
-    """Whether the server leaves the connection open for another request (RFC 9112, 9.3)."""
+    """Whether another request can follow; below HTTP/1.1 httpx closes, whatever the server offers."""
     options = {option.strip().lower() for option in response.headers.get("connection", "").split(",")}
-    return "close" not in options and (response.http_version != "HTTP/1.0" or "keep-alive" in options)
+    return response.http_version == "HTTP/1.1" and "close" not in options
 
 
 _UNSENDABLE = Answer(
@@ -260,6 +260,9 @@ _ERRORS: tuple[tuple[type[httpx.TransportError], str], ...] = (
 )
 """The most specific class that matches wins."""
 
+_HUNG_UP = ("server disconnected", "peer closed connection")
+"""How httpcore and h11 begin to say that the server closed in order, before or in an answer."""
+
 
 def _answer_for(error: httpx.TransportError, span: Span) -> Answer:
     if isinstance(error, httpx.LocalProtocolError):
@@ -270,4 +273,6 @@ def _answer_for(error: httpx.TransportError, span: Span) -> Answer:
         kind, reason = tls
         return Answer(span.cut_off, error=kind, errno=os_errno(error), notes={"reason": reason})
     kind = next(name for cls, name in _ERRORS if isinstance(error, cls))
+    if str(error).lower().startswith(_HUNG_UP):
+        kind = "disconnected"
     return Answer(span.cut_off, error=kind, errno=os_errno(error))

@@ -9,6 +9,7 @@ import anyio.lowlevel
 import pytest
 
 from bench.transports.pool import Pool
+from bench.transports.session import Recovery
 from tests.transports.fakes import FakeSession
 
 pytestmark = pytest.mark.anyio
@@ -78,9 +79,26 @@ async def test_a_refused_connection_must_prove_itself() -> None:
     session = await pool.acquire()
     assert isinstance(session, FakeSession)
     session.opened = True
-    await pool.release(session, clean=True, refused=True)
+    release = await pool.release(session, clean=True, refused=True)
+    assert (release.rset, release.quit, bool(release)) == (True, False, False)
     assert log == ["1:rset"]
     assert await pool.acquire() is session
+
+
+async def test_a_reset_that_hangs_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.transports.pool.QUIT_LIMIT_S", 0.01)
+
+    class Silent(FakeSession):
+        async def recover(self) -> Recovery:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    log: list[str] = []
+    pool = Pool(1, lambda: Silent(log=log, opened=True), keep=True)
+    session = await pool.acquire()
+    assert not (await pool.release(session, clean=True, refused=True)).rset
+    assert log == ["1:abort"]
+    assert await pool.acquire() is not session
 
 
 async def test_a_connection_that_died_while_idle_is_not_used() -> None:

@@ -43,6 +43,15 @@ def test_what_happens_after_the_end_is_not_counted() -> None:
     assert span.phases == {"send": 5}
 
 
+def test_round_trips_that_nobody_could_count_are_none() -> None:
+    span = Span(FakeClock())
+    span.round_trip()
+    span.round_trip(2)
+    assert span.round_trips == 3
+    span.round_trips_known = False
+    assert span.round_trips is None
+
+
 @pytest.mark.anyio
 async def test_an_attempt_that_runs_out_of_time_is_unknown_only_past_the_point_of_no_return() -> None:
     class Hanging(FakeSession):
