@@ -114,7 +114,8 @@ def test_intervals_cover_the_planted_quantiles(transport: str, tmp_path: Path, f
         f"Intervals that cover the planted quantile, of {RUNS}: {counts}.",
         (
             f"Client against the mock's own record of each message, less the median of the case: "
-            f"median absolute value {median:.3f} ms (by run: median {np.median(by_run):.3f} ms, worst {max(by_run):.3f} ms)."
+            f"median absolute value {median:.3f} ms "
+            f"(by run: median {np.median(by_run):.3f} ms, worst {max(by_run):.3f} ms)."
         ),
         "",
     ]
