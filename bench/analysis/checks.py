@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from bench.analysis.frame import numbers, outcomes, present, span_ns
+from bench.analysis.frame import Mask, numbers, outcomes, present, span_ns
 from bench.analysis.quantiles import NS_PER_MS, Floats, point
 from bench.model import CaseRun, Counts, GeneratorCheck, Outcome, Referee, Taken, WireConnection
 
@@ -18,6 +18,8 @@ STARTED_SHARE = 0.99
 """... or when fewer of its scheduled messages were started."""
 CPU_LIMIT = 0.90
 """Cores of CPU above which a closed case measures the generator more than the target."""
+CPU_LEAST_NS = 500_000_000
+"""A case that took less time says nothing about what the generator can do for long."""
 
 _ANSWERED = (Outcome.ACCEPTED, Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
 
@@ -36,15 +38,21 @@ def referee(rows: pd.DataFrame, takes: Sequence[Taken]) -> Referee:
     )
 
 
+def disputes(jury: Referee) -> bool:
+    """Whether client and mock disagree about any message."""
+    return bool(jury.false_accepted or jury.unaccounted or jury.duplicates)
+
+
 def check_round_trips(run: CaseRun, rows: pd.DataFrame, wires: Sequence[WireConnection]) -> tuple[int, int]:
     """(connections compared, of which disagree) between the client's round trips and the shaper's.
 
     The shaper's turn-arounds and one for the connect must equal the round trips of all rows of
-    the connection, and one for QUIT. Which connection is which is told by the local port that
-    its first row notes; a port that was used again is told apart by order. Connections on which
-    a message stayed without an answer are left out: who waited for what is then not defined.
+    the connection, one for each RSET, and one for QUIT if it was answered. Which connection is
+    which is told by the local port that its first row notes; a port that was used again is told
+    apart by order. Connections on which a message stayed without an answer, or whose client does
+    not count, are left out: who waited for what is then not known.
     """
-    client = _client_connections(rows)
+    client = _client_connections(run, rows)
     wire = pd.DataFrame(
         {
             "port": [connection.client_port for connection in wires],
@@ -55,26 +63,23 @@ def check_round_trips(run: CaseRun, rows: pd.DataFrame, wires: Sequence[WireConn
     wire["nth"] = wire.groupby("port").cumcount()
     pairs = client.merge(wire, on=["port", "nth"])
     pairs = pairs[pairs["clean"]]
-    counted = (pairs["trips"] + pairs["quit"]).to_numpy(dtype=np.float64)
-    seen = pairs["seen"].to_numpy(dtype=np.float64)
-    agree = counted == seen
-    if run.pooled and run.labels.get("transport") == "smtp":
-        # QUIT of a pooled connection is sent when the case is over and belongs to no row.
-        agree |= (counted + 1 == seen) & ~pairs["quit"].to_numpy(dtype=np.bool_)
-    return len(pairs), int(np.count_nonzero(~agree))
+    return len(pairs), int(np.count_nonzero(pairs["counted"] != pairs["seen"]))
 
 
-def _client_connections(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a connection of known port: port, nth use of that port, round trips, QUIT sent, clean."""
+def _client_connections(run: CaseRun, rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a connection of known port: port, nth use of that port, turns counted, clean."""
     identity = numbers(rows, "connection_id")
     used = rows[~np.isnan(identity)]
-    ids, inverse = np.unique(identity[~np.isnan(identity)], return_inverse=True)
+    values, inverse = np.unique(identity[~np.isnan(identity)], return_inverse=True)
+    ids = pd.Index(values)
 
     def total(values: Floats) -> pd.Series[float]:
         return pd.Series(np.bincount(inverse, weights=values, minlength=len(ids)), index=ids)
 
     trips = total(numbers(used, "round_trips"))  # NaN where any row of the connection has none
-    quits = total((~np.isnan(numbers(used, "quit_ns"))).astype(np.float64))
+    quits = (total((~np.isnan(numbers(used, "quit_ns"))).astype(np.float64)) > 0) | ids.isin(run.quits)
+    resets = total(_flagged(used, "rset").astype(np.float64))
+    counted = trips + resets + quits
     unanswered = total((~outcomes(used, *_ANSWERED)).astype(np.float64))
     port = used["notes"].astype("string").str.extract(r'"local_port":\s*(\d+)', expand=False)
     first = pd.DataFrame(
@@ -84,13 +89,18 @@ def _client_connections(rows: pd.DataFrame) -> pd.DataFrame:
     connections = pd.DataFrame(
         {
             "port": first["port"].astype(np.int64).to_numpy(),
-            "trips": trips.reindex(first["id"]).to_numpy(),
-            "quit": (quits.reindex(first["id"]) > 0).to_numpy(),
+            "counted": counted.reindex(first["id"]).to_numpy(),
             "clean": ((unanswered.reindex(first["id"]) == 0) & trips.reindex(first["id"]).notna()).to_numpy(),
         }
     )
     connections["nth"] = connections.groupby("port").cumcount()
     return connections
+
+
+def _flagged(rows: pd.DataFrame, note: str) -> Mask:
+    """The rows whose notes say that this is true."""
+    found = rows["notes"].astype("string").str.contains(rf'"{note}":\s*true')
+    return np.asarray(found.fillna(False).to_numpy(), dtype=np.bool_)
 
 
 def check_generator(
@@ -121,7 +131,7 @@ def check_generator(
         cpu_share=share,
         event_loop=facts.get("event_loop", ""),
         valid=not faults,
-        reasons=(*faults, *_remarks(run, share)),
+        reasons=(*faults, *_remarks(run, share, counts)),
     )
 
 
@@ -184,7 +194,7 @@ def _unpaced(run: CaseRun, counts: Counts, lag_p99_ms: float | None, latency_ms:
     if lag_p99_ms is not None and lag_p99_ms > limit:
         reasons.append(
             f"the generator started messages late: lag p99 {lag_p99_ms:.2f} ms, allowed {limit:.2f} ms; "
-            "lower the rate, use the wire client or a faster machine"
+            "lower the rate or use a faster machine"
         )
     judged = not run.interrupted and not run.error and counts.scheduled > 0
     if judged and counts.attempted < STARTED_SHARE * counts.scheduled:
@@ -195,11 +205,14 @@ def _unpaced(run: CaseRun, counts: Counts, lag_p99_ms: float | None, latency_ms:
     return reasons
 
 
-def _remarks(run: CaseRun, share: float | None) -> list[str]:
+def _remarks(run: CaseRun, share: float | None, counts: Counts) -> list[str]:
+    """What a closed case's CPU says, where it ran long enough and got anything done."""
     if run.open or share is None or share <= CPU_LIMIT:
+        return []
+    if not counts.accepted or run.ended_ns - run.started_ns < CPU_LEAST_NS:
         return []
     text = (
         f"generator-bound: sendbench itself used {share:.0%} of a core, so these figures show its own limit; "
-        "use the wire client or fewer messages at once"
+        "send fewer messages at once or use a faster machine"
     )
     return [text]

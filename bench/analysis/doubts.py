@@ -17,6 +17,7 @@ def doubts(summary: Summary) -> list[str]:
         why = f" ({run.reason})" if run.reason else ""
         sentences.append(f"The run is {run.state}{why}: the figures are about what was recorded.")
     return [
+        *_insecure(summary),
         *sentences,
         *_by_reason(summary, valid=False, intro="Not valid"),
         *_lost(summary),
@@ -24,6 +25,14 @@ def doubts(summary: Summary) -> list[str]:
         *_by_reason(summary, valid=True, intro="Note on"),
         *_thresholds(summary),
     ]
+
+
+def _insecure(summary: Summary) -> list[str]:
+    """Said before everything else: who answered is not known, and what was sent may have been read."""
+    called = names(summary)
+    ids = [called[case.id] for case in summary.cases if case.labels.get("tls.verify") == "false"]
+    where = f"any of the {len(ids)} cases" if 1 < len(ids) == len(summary.cases) else listed(ids)
+    return [f"INSECURE: certificates were not checked in {where} (tls.verify is false)."] if ids else []
 
 
 def _by_reason(summary: Summary, *, valid: bool, intro: str) -> list[str]:

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bench.analysis.checks import check_generator, check_round_trips, referee
+from bench.analysis.checks import check_generator, check_round_trips, disputes, referee
 from bench.analysis.frame import Tabular, flags, numbers, outcomes, present, sample_frame, span_ns
+from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
 from bench.analysis.thresholds import Population, evaluate, unmatched
 from bench.model import (
@@ -54,10 +55,23 @@ def summarize(table: Tabular, manifest: Manifest, takes: Logs, wires: Wires) -> 
         )
         for run in runs
     ]
-    return Summary(run=_info(manifest), cases=_add_unmatched(cases, manifest.thresholds))
+    return Summary(run=_info(manifest, cases), cases=_add_unmatched(cases, manifest.thresholds))
 
 
-def _info(manifest: Manifest) -> RunInfo:
+def _info(manifest: Manifest, cases: Sequence[CaseSummary]) -> RunInfo:
+    """What the manifest says of the run; a run whose accounts do not balance is invalid, whatever it says.
+
+    Not while it is running: its logs are not at the same point then.
+    """
+    info = _recorded(manifest)
+    disputed = [case.id for case in cases if case.referee and disputes(case.referee)]
+    if not disputed or manifest.state == "running":
+        return info
+    reasons = [f"accounting: client and mock disagree about what was taken in {listed(disputed)}"]
+    return replace(info, state="invalid", reason="; ".join([*reasons, *filter(None, [manifest.reason])]))
+
+
+def _recorded(manifest: Manifest) -> RunInfo:
     return RunInfo(
         id=manifest.id,
         scenario=manifest.scenario,

@@ -62,7 +62,7 @@ class Converter:
         return Case(
             index=index,
             id=case_id(fixed, point),
-            labels={**fixed, "client": client, "load": load.model, **point.varying},
+            labels={**fixed, "client": client, "load": load.model, **point.varying, **_insecure(tls)},
             target=target,
             provider=values.provider,
             transport=transport,
@@ -167,6 +167,11 @@ class Converter:
         where = f"{self._problems.file}:{at.line}:{at.column}: " if at.line else ""
         text = f"refused to send credentials to {target.host} without TLS; set tls to starttls or implicit"
         return f"{where}auth: {text}"
+
+
+def _insecure(tls: TlsSettings) -> dict[str, str]:
+    """The label that lets no report keep silent about certificates that nobody checked."""
+    return {} if tls.verify or tls.mode is TlsMode.NONE else {"tls.verify": "false"}
 
 
 def case_id(fixed: dict[str, str], point: Point) -> str:

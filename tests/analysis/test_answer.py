@@ -231,6 +231,18 @@ def test_what_takes_the_time(planted: Planted) -> None:
 # ------------------------------------------------------------------------- doubts
 
 
+def test_certificates_that_nobody_checked_come_before_everything(planted: Planted) -> None:
+    """S29, X05: loud."""
+    unchecked = {"provider": "generic", "transport": "smtp", "connection": "pooled", "tls.verify": "false"}
+    open_case = planted.case(SMTP_KEPT, labels=unchecked, valid=False, reasons=("it went wrong",))
+    safe = planted.case(API_KEPT, labels=unchecked | {"transport": "api", "tls.verify": "true"})
+    found = sentences(planted.summary(open_case, safe, state="aborted"))
+    assert found[0] == "INSECURE: certificates were not checked in smtp/pooled (tls.verify is false)."
+    other = planted.case(API_KEPT, labels=unchecked | {"transport": "api"})
+    assert "not checked in any of the 2 cases" in sentences(planted.summary(open_case, other))[0]
+    assert not any("INSECURE" in text for text in sentences(planted.summary(safe)))
+
+
 def test_invalid_cases_come_first_and_nothing_is_concluded_from_them(planted: Planted) -> None:
     bad = planted.case(SMTP_KEPT, 205.0, valid=False, reasons=("the generator started messages late",))
     found = sentences(

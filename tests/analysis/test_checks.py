@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.analysis import summarize
-from bench.model import CaseSummary, WireConnection
+from bench.model import CaseSummary, RunInfo, WireConnection
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import Planted
@@ -61,6 +61,28 @@ def test_the_referee_finds_false_accepts_strays_and_duplicates(planted: Planted)
     assert len([reason for reason in case.generator.reasons if reason.startswith("accounting")]) == 3
 
 
+def account(planted: Planted, takes: list[str], state: str = "complete") -> RunInfo:
+    rows = planted.rows(2)
+    manifest = planted.manifest(planted.run(CASE, scheduled=2), state=state)
+    return summarize(planted.table(rows), manifest, {CASE: planted.taken(*takes)}, {}).run
+
+
+@pytest.mark.parametrize(
+    "taken",
+    [[0], [0, 1, 1], [0, 1, 2]],
+    ids=["false accept", "duplicate", "stranger"],
+)
+def test_a_run_whose_accounts_do_not_balance_is_invalid(planted: Planted, taken: list[int]) -> None:
+    keys = [f"run-{CASE}-{i}" for i in taken]
+    run = account(planted, keys)
+    assert (run.state, run.reason) == (
+        "invalid",
+        f"accounting: client and mock disagree about what was taken in {CASE}",
+    )
+    assert account(planted, keys, state="running").state == "running"  # its logs are still being written
+    assert account(planted, [f"run-{CASE}-{i}" for i in (0, 1)]).state == "complete"
+
+
 def test_unknown_messages_may_or_may_not_have_been_taken(planted: Planted) -> None:
     rows = planted.rows(4, outcome=["accepted", "accepted", "unknown", "unknown"])
     case = judge(planted, rows, takes=list(rows["key"][:3]))
@@ -107,14 +129,29 @@ def pooled_rows(planted: Planted, *, warm: int = 4, cold: int = 11) -> pd.DataFr
     )
 
 
-@pytest.mark.parametrize("quit_trips", [0, 1])
-def test_a_pooled_connection_may_end_with_a_quit_that_no_row_knows(planted: Planted, quit_trips: int) -> None:
-    wires = [planted.wire(i, 40000 + i, 11 + 4 + 4 - 1 + quit_trips) for i in (0, 1)]
-    found = judge(planted, pooled_rows(planted), wires=wires).round_trips
-    assert (found.checked_connections, found.mismatched_connections) == (2, 0)
+@pytest.mark.parametrize(("turns", "wrong"), [(18, (1, 0)), (19, (0, 1))])
+@pytest.mark.parametrize("quitted", [False, True])
+def test_the_quit_of_a_kept_connection_counts_where_the_case_says_so(
+    planted: Planted, turns: int, wrong: tuple[int, int], quitted: bool
+) -> None:
+    """11 + 4 + 4 round trips, less the connect, and one more where QUIT was answered."""
+    wires = [planted.wire(0, 40000, turns), planted.wire(1, 40001, 18)]
+    found = judge(planted, pooled_rows(planted), wires=wires, quits=(0,) if quitted else ()).round_trips
+    assert (found.checked_connections, found.mismatched_connections) == (2, wrong[0 if quitted else 1])
 
 
-@pytest.mark.parametrize("extra", [-1, 2, 5])
+def test_a_reset_after_a_refusal_is_a_turn_of_its_own(planted: Planted) -> None:
+    rows = pooled_rows(planted)
+    rows.loc[2, "outcome"] = "rejected_perm"
+    rows.loc[2, "notes"] = json.dumps({"rset": True, "rejected": []})
+    rows.loc[3, "notes"] = json.dumps({"rset": False})
+    for turns, wrong in ((19, 0), (18, 1)):
+        wires = [planted.wire(0, 40000, turns), planted.wire(1, 40001, 18)]
+        found = judge(planted, rows, wires=wires).round_trips
+        assert (found.checked_connections, found.mismatched_connections) == (2, wrong)
+
+
+@pytest.mark.parametrize("extra", [-1, 1, 2, 5])
 def test_a_pooled_connection_with_another_number_of_turns_is_a_mismatch(planted: Planted, extra: int) -> None:
     wires = [planted.wire(0, 40000, 18), planted.wire(1, 40001, 18 + extra)]
     found = judge(planted, pooled_rows(planted), wires=wires).round_trips
@@ -197,6 +234,7 @@ def test_an_open_case_that_started_late_is_invalid(
     case = judge(planted, open_rows(planted, 200, lag_ms, service_ms), open=True)
     assert case.generator.valid is valid
     assert valid or "late: lag p99" in case.generator.reasons[0]
+    assert valid or "wire client" not in case.generator.reasons[0]
 
 
 def test_one_late_message_in_two_hundred_does_not_make_a_case_invalid(planted: Planted) -> None:
@@ -225,7 +263,16 @@ def test_a_closed_case_that_uses_up_its_core_is_marked_in_words_but_valid(plante
     case = judge(planted, planted.rows(10), cpu_ns=910 * MS)
     assert case.generator.valid
     assert "generator-bound" in case.generator.reasons[0]
+    assert "wire client" not in case.generator.reasons[0]
     assert judge(planted, planted.rows(10), cpu_ns=890 * MS).generator.reasons == ()
+
+
+def test_nothing_is_said_of_the_generator_s_limit_where_little_was_done(planted: Planted) -> None:
+    brief = judge(planted, planted.rows(10), cpu_ns=499 * MS, ended_ns=499 * MS)
+    assert brief.generator.reasons == ()
+    failed = judge(planted, planted.rows(10, outcome="failed", error="connect"), cpu_ns=990 * MS)
+    assert not any("generator-bound" in reason for reason in failed.generator.reasons)
+    assert judge(planted, planted.rows(10), cpu_ns=500 * MS, ended_ns=500 * MS).generator.reasons
 
 
 @pytest.mark.parametrize(

@@ -358,3 +358,14 @@ def test_crlf_and_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "x.yaml"
     path.write_bytes(b"\xef\xbb\xbf" + SMALL.replace("\n", "\r\n").encode())
     assert load_scenario(path, environ={}).name == "small"
+
+
+def test_certificates_that_are_not_checked_are_a_label_and_no_part_of_the_id(tmp_path: Path) -> None:
+    case = only(load(tmp_path, SMALL + "tls: {verify: false}\n"))
+    assert not case.tls.verify
+    assert case.labels["tls.verify"] == "false"
+    assert case.id == "generic/smtp/pooled"
+    assert "tls.verify" not in only(load(tmp_path, SMALL)).labels
+    assert "tls.verify" not in only(load(tmp_path, SMALL + "tls: {mode: none, verify: false}\n")).labels
+    both = load(tmp_path, SMALL + "matrix: {tls.verify: [false, true]}\n")
+    assert [case.labels["tls.verify"] for case in both.cases] == ["false", "true"]
