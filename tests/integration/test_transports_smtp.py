@@ -154,7 +154,7 @@ async def test_all_recipients_refused_then_the_connection_proves_itself() -> Non
     assert refused.answer.enhanced_code == "4.2.1"
     assert refused.answer.notes == {"replies": [(550, "5.1.1 nobody"), (450, "4.2.1 later")]}
     assert refused.span.round_trips == 6
-    assert (refused.release.rset, bool(refused.release)) == (True, False)
+    assert (refused.release.rset, refused.release.quit) == (True, False)
     assert (taken.answer.outcome, taken.use, taken.span.round_trips) == (Outcome.ACCEPTED, 2, 5)
     assert not taken.release.rset
     assert script.connections == 1
