@@ -37,8 +37,9 @@ from bench.model import (
     TargetKind,
     Transport,
 )
+from bench.providers import payload_for
 from bench.redact import secrets_of
-from bench.transports import payload_for, session_maker
+from bench.transports import session_maker
 
 if TYPE_CHECKING:
     from datetime import datetime

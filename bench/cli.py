@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from bench.analysis import Frame
     from bench.api import RunOptions, Stop
     from bench.mock.spec import MockSpec
-    from bench.model import Answer, Scenario, Summary
+    from bench.model import Answer, Case, Scenario, Summary
     from bench.redact import Redactor
     from bench.store import StoredRun
 
@@ -107,7 +107,16 @@ def _json_option(function: Callable[..., object]) -> Callable[..., object]:
 def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
     from bench.scenario import find_scenario, load_scenario
 
-    return load_scenario(find_scenario(text), overrides=overrides, profile=profile)
+    return load_scenario(find_scenario(text), overrides=overrides, profile=profile, check=_build_message)
+
+
+def _build_message(case: Case) -> None:
+    """Builds a case's message as it would travel, so that what cannot be built is found before a run."""
+    from bench.clock import utc_now
+    from bench.message import build_parts
+    from bench.providers import payload_for
+
+    payload_for(case, build_parts(case.message, seed=0, date=utc_now()))
 
 
 class _Redacted:

@@ -19,7 +19,7 @@ from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
 from bench.pacing import Pacer, pacer_for
 from bench.store import RESERVATION
-from bench.transports import Answer, Pool, Session, SessionMaker, Span, attempt
+from bench.transports import Answer, Pool, Release, Session, SessionMaker, Span, attempt
 
 DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
@@ -260,8 +260,8 @@ class Engine:
             raise
         finally:
             self._note_end(span, answer)
-            quit_ns = await self._give_back(session, answer)
-            self._record(answer, self._sample(slot, session, span, answer, quit_ns))
+            release, took_ns = await self._give_back(session, answer)
+            self._record(answer, self._sample(slot, session, span, answer, release, took_ns))
 
     def _note_end(self, span: Span, answer: Answer) -> None:
         if span.start_ns is None or span.end_ns is None:
@@ -271,14 +271,14 @@ class Engine:
             took_ns = span.end_ns - span.start_ns
             self._shortest_ns = min(took_ns, self._shortest_ns or took_ns)
 
-    async def _give_back(self, session: Session, answer: Answer) -> int | None:
-        """Return a session to the pool; the time its QUIT took, if one was answered."""
+    async def _give_back(self, session: Session, answer: Answer) -> tuple[Release, int]:
+        """Return a session to the pool; what that took, and how many ns."""
         begun_ns = self.clock()
         refused = answer.outcome in (Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
         clean = (answer.outcome is Outcome.ACCEPTED or refused) and answer.code != 421 and not answer.anomaly
         with anyio.CancelScope(shield=True):
-            quitted = await self._pool.release(session, clean=clean, refused=refused)
-        return self.clock() - begun_ns if quitted else None
+            release = await self._pool.release(session, clean=clean, refused=refused)
+        return release, self.clock() - begun_ns
 
     def _record(self, answer: Answer, sample: Sample) -> None:
         self.progress.done += 1
@@ -288,15 +288,23 @@ class Engine:
     def _drop(self, seq: int, due_ns: int | None, ready_ns: int | None = None) -> None:
         answer = Answer(Outcome.DROPPED)
         slot = _Slot(self.composer.envelope(seq), 0, due_ns, ready_ns)
-        self._record(answer, self._sample(slot, None, None, answer, quit_ns=None))
+        self._record(answer, self._sample(slot, None, None, answer, Release(), 0))
 
     def _sample(
-        self, slot: _Slot, session: Session | None, span: Span | None, answer: Answer, quit_ns: int | None
+        self,
+        slot: _Slot,
+        session: Session | None,
+        span: Span | None,
+        answer: Answer,
+        release: Release,
+        release_ns: int,
     ) -> Sample:
         message = slot.message
         notes = dict(answer.notes or {})
         if span is not None and span.local_port is not None:
-            notes["local_port"] = span.local_port
+            notes |= {"local_port": span.local_port, "address": span.address}
+        if release.rset:
+            notes["rset"] = True
         return Sample(
             case=self.case.id,
             key=message.key,
@@ -312,7 +320,7 @@ class Engine:
             phases=span.phases if span else {},
             outcome=answer.outcome,
             round_trips=span.round_trips if span else None,
-            quit_ns=quit_ns,
+            quit_ns=release_ns if release.quit else None,
             connection_id=session.connection_id if session else None,
             connection_use=session.uses if session else None,
             client=self.case.client,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.providers.base import Provider
+from bench.model import Case, Parts, Transport
+from bench.providers.base import Provider, Request
 from bench.providers.generic import Generic
 from bench.providers.sendgrid import SendGrid
 
@@ -22,3 +23,14 @@ def get_provider(name: str) -> Provider:
         return PROVIDERS[name]
     except KeyError:
         raise ValueError(f"unknown provider {name!r}; known: {', '.join(PROVIDERS)}") from None
+
+
+def payload_for(case: Case, parts: Parts) -> tuple[bytes, Request | None]:
+    """What travels for one message of this case, and for an API the request around it.
+
+    The bytes carry the placeholders of `parts`; a `Composer` fills them in.
+    """
+    if case.transport is Transport.SMTP:
+        return parts.mime, None
+    request = get_provider(case.provider).request(parts)
+    return request.body, request

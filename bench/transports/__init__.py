@@ -9,27 +9,16 @@ import anyio
 
 from bench.errors import SetupError
 from bench.guard import Guard
-from bench.model import Case, Endpoint, Message, Parts, Transport
+from bench.model import Case, Endpoint, Message
 from bench.providers import get_provider
 from bench.providers.base import Request
 from bench.transports.connect import client_context
 from bench.transports.pool import Pool, Release
 from bench.transports.session import Answer, AttemptFailed, Session, Span
 
-__all__ = ["Answer", "Pool", "Release", "Session", "Span", "attempt", "payload_for", "session_maker"]
+__all__ = ["Answer", "Pool", "Release", "Session", "Span", "attempt", "session_maker"]
 
 SessionMaker = Callable[[], Session]
-
-
-def payload_for(case: Case, parts: Parts) -> tuple[bytes, Request | None]:
-    """What travels for one message of this case, and for an API the request around it.
-
-    The bytes carry the placeholders of `parts`; a `Composer` fills them in.
-    """
-    if case.transport is Transport.SMTP:
-        return parts.mime, None
-    request = get_provider(case.provider).request(parts)
-    return request.body, request
 
 
 def session_maker(case: Case, endpoint: Endpoint, guard: Guard, request: Request | None) -> SessionMaker:

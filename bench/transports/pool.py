@@ -22,9 +22,6 @@ class Release:
     rset: bool = False
     """Whether an RSET was answered: a round trip that belongs to no message."""
 
-    def __bool__(self) -> bool:
-        return self.quit
-
 
 class Pool:
     """At most `size` connections at a time; a full pool makes the next message wait.

@@ -41,7 +41,7 @@ async def test_without_keep_every_message_gets_a_fresh_connection_and_leaves_wit
         assert session.connection_id == number
         assert isinstance(session, FakeSession)
         session.opened = True
-        assert await pool.release(session, clean=True, refused=False)
+        assert (await pool.release(session, clean=True, refused=False)).quit
     assert log == ["1:quit", "2:quit"]
 
 
@@ -68,7 +68,7 @@ async def test_what_ended_badly_is_dropped_without_leave_taking() -> None:
     session = await pool.acquire()
     assert isinstance(session, FakeSession)
     session.opened = True
-    assert not await pool.release(session, clean=False, refused=False)
+    assert not (await pool.release(session, clean=False, refused=False)).quit
     assert log == ["1:abort"]
     assert (await pool.acquire()).connection_id == 2
 
@@ -80,7 +80,7 @@ async def test_a_refused_connection_must_prove_itself() -> None:
     assert isinstance(session, FakeSession)
     session.opened = True
     release = await pool.release(session, clean=True, refused=True)
-    assert (release.rset, release.quit, bool(release)) == (True, False, False)
+    assert (release.rset, release.quit) == (True, False)
     assert log == ["1:rset"]
     assert await pool.acquire() is session
 
@@ -135,5 +135,5 @@ async def test_a_leave_taking_that_hangs_is_cut_short(monkeypatch: pytest.Monkey
 
     pool = Pool(1, lambda: Silent(log=[]), keep=False)
     session = await pool.acquire()
-    assert not await pool.release(session, clean=True, refused=False)
+    assert not (await pool.release(session, clean=True, refused=False)).quit
     assert await pool.acquire() is not session

@@ -12,7 +12,8 @@ from bench.clock import RunClock
 from bench.guard import Guard
 from bench.message import build_parts
 from bench.model import Auth, Case, Connection, Endpoint, Message, Outcome, TlsMode, TlsSettings, Transport
-from bench.transports import Answer, Pool, Release, Session, Span, attempt, payload_for, session_maker
+from bench.providers import payload_for
+from bench.transports import Answer, Pool, Release, Session, Span, attempt, session_maker
 from tests.store.samples import make_case
 
 HOST = "127.0.0.1"
