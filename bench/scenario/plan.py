@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from bench.model import Case, Connection, TargetKind, TlsMode, Transport
+from bench.model import Case, Connection, ServiceTime, TargetKind, TlsMode, Transport
 
-CLIENT_COST_NS = 3_000_000
-"""A guess at what client and mock add to a message, so that loopback estimates are not zero."""
+KEPT_CPU_NS = 1_000_000
+"""A guess at the CPU time client and mock spend on a message over a kept connection."""
+FRESH_CPU_NS = 5_000_000
+"""The same where each message has a connection of its own: most of it is the TLS handshake."""
+
+
+START_NS = 500_000_000
+"""A guess at what starting the mock or the shaper takes: each case has its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,48 +28,86 @@ class PlannedCase:
     recipients: int
     """Deliveries asked for by one message."""
     round_trips: int
-    """For one message on its connection, leave-taking included; without a retry or a fallback."""
+    """From the start of one message to its final answer, as a report counts them; without a retry or a
+    fallback, and on a kept connection without what opens it."""
+    leave_taking: int
+    """Round trips after the answer, before the next message: 1 for QUIT where connections are not kept."""
     duration_ns: int
-    """An estimate; for real targets it knows nothing of their service time."""
+    """An estimate; for targets other than the mock it knows nothing of their service time."""
 
 
 def plan_case(case: Case) -> PlannedCase:
     """What running this case would mean."""
-    trips = round_trips(case)
-    message_ns = trips * case.network.rtt_ns + case.service_time.p50_ns + CLIENT_COST_NS
     return PlannedCase(
         id=case.id,
         target="mock on this machine" if case.target.kind is TargetKind.MOCK else case.target.url,
         messages=None if case.load.messages is None else case.load.warmup + case.load.messages,
-        recipients=1 if case.message.rotate_recipients else len(case.message.recipients),
-        round_trips=trips,
-        duration_ns=_duration_ns(case, message_ns),
+        recipients=_recipients(case),
+        round_trips=round_trips(case),
+        leave_taking=leave_taking(case),
+        duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case),
     )
 
 
 def round_trips(case: Case) -> int:
-    """The round trips that the protocol demands for one message, command by command."""
-    recipients = 1 if case.message.rotate_recipients else len(case.message.recipients)
+    """The round trips that the protocol demands for one message, command by command, without QUIT."""
     secure = case.tls.mode is not TlsMode.NONE
     unpooled = case.connection is Connection.UNPOOLED
     if case.transport is Transport.API:
         return 1 + (1 + secure if unpooled else 0)
-    message = 3 + recipients  # MAIL, RCPT for each, DATA, body
+    message = 3 + _recipients(case)  # MAIL, RCPT for each, DATA, body
     if not unpooled:
         return message
     starttls = case.tls.mode is TlsMode.STARTTLS
     authenticated = case.auth is not None or case.target.kind is TargetKind.MOCK
-    # connect, banner, EHLO, QUIT; TLS; STARTTLS and the second EHLO; AUTH PLAIN
-    return message + 4 + secure + 2 * starttls + authenticated
+    # connect, banner, EHLO; TLS; STARTTLS and the second EHLO; AUTH PLAIN
+    return message + 3 + secure + 2 * starttls + authenticated
 
 
-def _duration_ns(case: Case, message_ns: int) -> int:
-    load = case.load
-    if load.duration_ns is not None:
-        return load.duration_ns
-    messages = (load.messages or 0) + load.warmup
+def leave_taking(case: Case) -> int:
+    """1 where QUIT and its answer lie between one message and the next, else 0."""
+    return int(case.transport is Transport.SMTP and case.connection is Connection.UNPOOLED)
+
+
+def _recipients(case: Case) -> int:
+    return 1 if case.message.rotate_recipients else len(case.message.recipients)
+
+
+def _is_served_here(case: Case) -> bool:
+    return case.target.kind is TargetKind.MOCK or case.network.shaped
+
+
+def _duration_ns(case: Case) -> int:
+    """Warm-up and the measured messages; an open load that is not kept up with takes longer than it says."""
+    load, gap_ns = case.load, _gap_ns(case)
+    if load.duration_ns is None:
+        return round(((load.messages or 0) + load.warmup) * gap_ns)
     if not load.open:
-        return messages * message_ns // min(load.concurrency or 1, case.pool_size)
-    if load.step_ns is not None:
-        return load.step_ns * len(load.rates_per_s)
-    return round(messages / (sum(load.rates_per_s) / len(load.rates_per_s)) * 1e9)
+        return load.duration_ns + round(load.warmup * gap_ns)
+    scheduled_ns = load.duration_ns + (round(load.warmup * 1e9 / load.rates_per_s[0]) if load.warmup else 0)
+    return max(scheduled_ns, round(((load.messages or 0) + load.warmup) * gap_ns))
+
+
+def _gap_ns(case: Case) -> float:
+    """The least time from one message to the next: all slots busy, or all of one core."""
+    trips = round_trips(case) + leave_taking(case)
+    cpu_ns = FRESH_CPU_NS if _handshakes(case) else KEPT_CPU_NS
+    planted_ns = mean_ns(case.service_time) if case.target.kind is TargetKind.MOCK else 0.0
+    message_ns = trips * case.network.rtt_ns + planted_ns + cpu_ns
+    slots = min(case.load.concurrency or case.load.max_in_flight or case.pool_size, case.pool_size)
+    return max(message_ns / slots, cpu_ns)
+
+
+def _handshakes(case: Case) -> bool:
+    return case.connection is Connection.UNPOOLED and case.tls.mode is not TlsMode.NONE
+
+
+def mean_ns(service_time: ServiceTime) -> float:
+    """The mean of a planted service time."""
+    match service_time.kind:
+        case "lognormal":
+            return service_time.p50_ns * math.exp(service_time.sigma**2 / 2)
+        case "uniform":
+            return (service_time.p50_ns + service_time.high_ns) / 2
+        case _:
+            return service_time.p50_ns
