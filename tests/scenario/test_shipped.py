@@ -151,6 +151,33 @@ def test_generic_takes_any_target(target: str, transport: Transport) -> None:
         assert (case.target.url, case.transport, case.tls.mode) == (target, transport, TlsMode.NONE)
 
 
+def examples() -> list[str]:
+    """The command lines in the comments of the shipped scenarios."""
+    found = re.findall(r"^#\s+sendbench (run [^#\n]*)", "".join(map(Path.read_text, SHIPPED.values())), re.M)
+    return [line.strip() for line in found]
+
+
+@pytest.mark.parametrize("line", examples())
+def test_the_commands_in_the_comments_work(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\n")
+    monkeypatch.chdir(tmp_path)
+    _, name, *options = line.split()
+    assert set(options[::2]) <= {"--set"}
+    assert load_scenario(find_scenario(name), overrides=options[1::2], environ={}).cases
+
+
+def test_the_commands_in_the_comments_are_found() -> None:
+    assert len(examples()) >= 8
+
+
+def test_nothing_is_promised_that_today_s_clients_cannot_do() -> None:
+    """The SMTP client sends one command at a time: no setting makes it pipeline."""
+    assert known.CLIENTS[Transport.SMTP] == ("aiosmtplib",)
+    assert not any("=auto" in path.read_text() for path in SHIPPED.values())
+
+
 def test_find_scenario(tmp_path: Path) -> None:
     assert find_scenario("smoke") == SHIPPED["smoke"]
     mine = tmp_path / "mine.yaml"
