@@ -17,12 +17,13 @@ _WHOLESALE = ("mock.service_time", "message.recipients", "message.attachments")
 def merge(base: Node, over: Node, dotted: str = "") -> Node:
     """`over` laid over `base`: mappings key by key, everything else replaced.
 
-    A `load` of another model replaces the whole `load`: keys of one model mean nothing in another.
+    A `load` of another model replaces the whole `load`: keys of one model mean nothing in another. The
+    name of another model alone (`--set load.model=poisson`) leaves the keys that both models have.
     """
     if not isinstance(base.value, dict) or not isinstance(over.value, dict) or dotted in _WHOLESALE:
         return over
     if dotted == "load" and _model(over) not in ("", _model(base)):
-        return over
+        return _as_model(base, over) if set(over.entries) == {"model"} else over
     merged = base
     for key, child in over.value.items():
         path = f"{dotted}.{key}" if dotted else key
@@ -38,6 +39,12 @@ def _model(load: Node) -> str:
     return model.text if model is not None else ""
 
 
+def _as_model(base: Node, over: Node) -> Node:
+    keys = form.section_keys("load", _model(over))
+    kept = {key: child for key, child in base.entries.items() if key in keys}
+    return replace(base, value=kept | over.entries)
+
+
 def _expanded(base: Node, dotted: str, over: Node) -> Node:
     """A section in its short form (`tls: none`) as a mapping, when a mapping is laid over it."""
     if dotted in form.SHORT_FORMS and isinstance(base.value, str) and isinstance(over.value, dict):
@@ -48,7 +55,7 @@ def _expanded(base: Node, dotted: str, over: Node) -> Node:
 def put(tree: Node, dotted: str, value: Node) -> Node:
     """`tree` with the value at a dotted key; the mappings on the way are made where they are missing."""
     for part in reversed(dotted.split(".")[1:]):
-        value = replace(value, value={part: value}, text="")
+        value = replace(value, value={part: value}, text="", path=value.path.removesuffix(f".{part}"))
     key = dotted.split(".")[0]
     if "." not in dotted:
         return tree.with_entry(key, value)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import ScenarioError
 from bench.model import (
     Case,
     Connection,
@@ -369,3 +370,38 @@ def test_certificates_that_are_not_checked_are_a_label_and_no_part_of_the_id(tmp
     assert "tls.verify" not in only(load(tmp_path, SMALL + "tls: {mode: none, verify: false}\n")).labels
     both = load(tmp_path, SMALL + "matrix: {tls.verify: [false, true]}\n")
     assert [case.labels["tls.verify"] for case in both.cases] == ["false", "true"]
+
+
+OPEN = "version: 1\nname: x\nload: {model: constant, rate: 50/s, duration: 2s, warmup: 5, max_in_flight: 7}\n"
+
+
+def test_another_load_model_keeps_the_keys_it_has_too(tmp_path: Path) -> None:
+    load_ = only(load(tmp_path, OPEN, "load.model=poisson")).load
+    assert load_ == Load("poisson", 100, 2 * 10**9, 5, rates_per_s=(50.0,), max_in_flight=7)
+    slower = only(load(tmp_path, OPEN, "load.model=poisson", "load.rate=10/s")).load
+    assert (slower.model, slower.rates_per_s, slower.duration_ns) == ("poisson", (10.0,), 2 * 10**9)
+    closed = only(load(tmp_path, OPEN, "load.model=closed", "load.concurrency=3")).load
+    assert closed == Load("closed", None, 2 * 10**9, 5, concurrency=3)
+    both = load(tmp_path, OPEN + "matrix: {load.model: [constant, poisson]}\n")
+    assert [case.load.rates_per_s for case in both.cases] == [(50.0,), (50.0,)]
+    whole = only(load(tmp_path, OPEN, "load={model: poisson, rate: 1/s, messages: 3}")).load
+    assert (whole.warmup, whole.messages) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "model", "place", "field"),
+    [
+        (SMALL, "poisson", "{file}:3:", "load.rate: is missing"),
+        (OPEN, "steps", "{file}:3:", "load.rates: is missing"),
+        ("version: 1\nname: x\n", "poisson", "", "--set load.rate: is missing"),
+        (SMALL, "poison", "", "did you mean poisson?"),
+    ],
+)
+def test_what_another_load_model_lacks_is_named_by_its_key(
+    tmp_path: Path, text: str, model: str, place: str, field: str
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load(tmp_path, text, f"load.model={model}")
+    assert str(caught.value).startswith(place.format(file=tmp_path / "scenario.yaml"))
+    assert field in str(caught.value)
+    assert "load.model.rate" not in str(caught.value)
