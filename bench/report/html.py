@@ -35,6 +35,7 @@ from bench.report.figures import (
 )
 from bench.report.panels import Panel, family_name, knee_trends, panels_of, rtt_trends
 from bench.report.text import visible
+from bench.units import format_ms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["ms"] = lambda value: MISSING if value is None else MS.text(value)
     environment.filters["quoted"] = _quoted
     environment.filters["family"] = family_name
-    environment.filters["number"] = lambda value: MISSING if value is None else f"{value:.3g}"
+    environment.filters["number"] = lambda value: MISSING if value is None else format_ms(value)
     return environment
 
 
