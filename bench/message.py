@@ -21,7 +21,7 @@ import quopri
 import random
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from email.headerregistry import (
     ContentDispositionHeader,
     ContentTransferEncodingHeader,
@@ -40,7 +40,6 @@ __all__ = [
     "build_parts",
     "check_address",
     "check_header",
-    "check_message",
 ]
 
 KEY_PLACEHOLDER = "SbKey7f3a9c1e5d2b8046e1c7a95f3b0d8e264a9"
@@ -85,14 +84,6 @@ def build_parts(spec: MessageSpec, *, seed: int, date: datetime) -> Parts:
     if spec.eml is not None:
         return _user_message(spec, spec.eml)
     return _Draft(spec, seed, date).parts()
-
-
-def check_message(spec: MessageSpec) -> Parts:
-    """The message as a run would build it, with some seed and date: what can fail then, fails here.
-
-    Raises ValueError.
-    """
-    return build_parts(spec, seed=0, date=datetime(2000, 1, 1, tzinfo=UTC))
 
 
 class Composer:

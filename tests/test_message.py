@@ -21,7 +21,6 @@ from bench.message import (
     canonical,
     check_address,
     check_header,
-    check_message,
     filler,
 )
 from bench.model import Attachment, MessageSpec, Parts
@@ -398,12 +397,6 @@ def test_a_forwarded_message_is_an_attachment_of_its_own_bytes() -> None:
     )
     (attached,) = build(eml=eml).attachments
     assert (attached.content_type, attached.content) == ("message/rfc822", b"Subject: inner\n\nfoo")
-
-
-def test_checking_finds_what_building_would() -> None:
-    assert check_message(MessageSpec()).mime
-    with pytest.raises(ValueError, match="charset"):
-        check_message(MessageSpec(eml=b"Subject: x\nContent-Type: text/plain; charset=x-none\n\nbody\n"))
 
 
 def test_headers_alone_are_a_message() -> None:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from bench.errors import BenchError, ExitCode, RefusedError, ScenarioError
-from bench.message import check_message
-from bench.model import Case, Transport
-from bench.providers import get_provider
+from bench.message import build_parts
+from bench.model import Case
+from bench.providers import payload_for
 from bench.scenario import load_scenario, shipped_scenarios
 
 FOLDER = Path(__file__).parents[1] / "data" / "bad_scenarios"
@@ -19,9 +20,7 @@ FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "empty.yam
 
 def sendable(case: Case) -> None:
     """What the command line hands to the loader: build the message as it would travel."""
-    parts = check_message(case.message)
-    if case.transport is Transport.API:
-        get_provider(case.provider).request(parts)
+    payload_for(case, build_parts(case.message, seed=0, date=datetime(2026, 1, 1, tzinfo=UTC)))
 
 
 def failure(path: Path, **options: object) -> ScenarioError:
