@@ -202,6 +202,9 @@ def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | 
     from bench.api import Stop, run_scenario
     from bench.display import display
 
+    if any(case.labels.get("tls.verify") == "false" for case in scenario.cases):
+        click.echo(f"{scenario.name}: INSECURE: certificates are not checked (tls.verify: false)", err=True)
+
     async def with_signals() -> tuple[Path, ExitCode | None]:
         stop, seen = Stop(), list[ExitCode]()
         async with anyio.create_task_group() as tasks:
@@ -244,6 +247,8 @@ def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
 
     stored = open_run(folder)
     summary, answer, frame = _summarise(stored)
+    if summary.run.state == "invalid":
+        stored.condemn(summary.run.reason)
     rendered = FORMATS["json"].render(summary, answer, frame)
     stored.write("summary.json", rendered)
     if as_json:
@@ -383,13 +388,30 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
         width = max(len(each.id) for each in planned)
         for each in planned:
             messages = "?" if each.messages is None else str(each.messages)
+            trips = f"{each.round_trips:>2} round trips{' + QUIT' if each.leave_taking else ''}"
             click.echo(
-                f"  {each.id:<{width}}  {messages:>6} messages  {each.round_trips:>2} round trips"
+                f"  {each.id:<{width}}  {messages:>6} messages  {trips:<21}"
                 f"  about {format_duration(each.duration_ns)}  to {each.target}"
             )
         total_ns = sum(each.duration_ns for each in planned)
         count = sum(each.messages or 0 for each in planned)
         click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
+        for reason in _refusals(scenario):
+            click.echo(f"  a run would be refused: {reason}")
+
+
+def _refusals(scenario: Scenario) -> list[str]:
+    """What the guard would say to a run without --lab."""
+    from bench.errors import RefusedError
+    from bench.guard import Guard
+
+    found = []
+    for case in scenario.cases:
+        try:
+            Guard().check_target(case.target)
+        except RefusedError as error:
+            found.append(str(error))
+    return list(dict.fromkeys(found))
 
 
 @commands.command()

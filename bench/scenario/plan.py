@@ -40,7 +40,9 @@ def plan_case(case: Case) -> PlannedCase:
     """What running this case would mean."""
     return PlannedCase(
         id=case.id,
-        target="mock on this machine" if case.target.kind is TargetKind.MOCK else case.target.url,
+        target="mock on this machine"
+        if case.target.kind is TargetKind.MOCK
+        else case.target.url or case.target.kind,
         messages=None if case.load.messages is None else case.load.warmup + case.load.messages,
         recipients=_recipients(case),
         round_trips=round_trips(case),

@@ -66,7 +66,7 @@ def read_manifest(folder: Path) -> Manifest:
 
 @dataclass(slots=True)
 class StoredRun:
-    """A run folder. Nothing in it is changed but by `write`."""
+    """A run folder. Nothing in it is changed but by `write` and `condemn`."""
 
     folder: Path
     manifest: Manifest
@@ -118,6 +118,19 @@ class StoredRun:
         except OSError as error:
             raise StorageError(f"cannot write {path}: {error.strerror}") from error
         return path
+
+    def condemn(self, reason: str | None) -> None:
+        """Mark a run that came to its end as invalid: analysis found its accounting violated.
+
+        Raises StorageError.
+        """
+        if self.manifest.state != "complete":
+            return
+        self.manifest = replace(self.manifest, state="invalid", reason=reason)
+        try:
+            run.save_manifest(self.folder, self.manifest)
+        except OSError as error:
+            raise StorageError(f"cannot write {self.folder / run.MANIFEST}: {error.strerror}") from error
 
     def _read(self, name: str) -> bytes:
         try:

@@ -283,8 +283,21 @@ def test_compare_puts_two_runs_side_by_side(quick: Path) -> None:
 def test_plan_opens_no_socket_and_says_what_would_be_sent(quick: Path) -> None:
     done = sendbench("plan", "quick.yaml", "--json", folder=quick)
     (case,) = json.loads(done.stdout)["cases"]
-    assert (case["messages"], case["round_trips"]) == (12, 4)
+    assert (case["messages"], case["round_trips"], case["leave_taking"]) == (12, 4, 0)
     assert "12 messages" in sendbench("plan", "quick.yaml", folder=quick).stdout
+
+
+def test_plan_says_what_a_run_would_refuse(quick: Path) -> None:
+    done = sendbench("plan", "quick.yaml", "--set", "target=smtp://192.0.2.1:25", folder=quick)
+    assert done.returncode == 0
+    assert "a run would be refused: target 192.0.2.1" in done.stdout
+
+
+def test_certificates_that_are_not_checked_are_loud(quick: Path) -> None:
+    done = sendbench("run", "quick.yaml", "--set", "tls.verify=false", folder=quick)
+    assert done.returncode == 0, done.stderr
+    assert "INSECURE" in done.stderr
+    assert done.stdout.startswith("INSECURE")
 
 
 def test_init_writes_a_scenario_that_validates_and_never_overwrites(tmp_path: Path) -> None:

@@ -202,6 +202,24 @@ def test_finishing_twice_changes_nothing(tmp_path: Path) -> None:
         writer.reserve(0, CASES[0].id)
 
 
+def test_a_complete_run_can_be_condemned_and_keeps_its_rows(tmp_path: Path) -> None:
+    stored, samples = complete(tmp_path, 5)
+    stored.condemn("the mock took what the client does not know of")
+    again = open_run(stored.folder)
+    assert (again.manifest.state, again.manifest.reason) == (
+        "invalid",
+        "the mock took what the client does not know of",
+    )
+    assert again.table().num_rows == len(samples)
+
+
+def test_an_aborted_run_is_not_condemned(tmp_path: Path) -> None:
+    with start(tmp_path) as writer:
+        pass
+    open_run(writer.folder).condemn("whatever")
+    assert open_run(writer.folder).manifest.state == "aborted"
+
+
 def test_a_key_twice_makes_the_run_invalid_and_keeps_the_log(tmp_path: Path) -> None:
     with start(tmp_path) as writer:
         fill(writer, CASES[0], 5)
