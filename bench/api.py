@@ -147,7 +147,7 @@ def _not_run(case: Case, now_ns: int) -> CaseRun:
         pooled=case.connection is Connection.POOLED,
         rtt_ns=None,
         service_time_p50_ns=None,
-        server=case.target.url or str(case.target.kind),
+        server=case.server,
     )
 
 

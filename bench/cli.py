@@ -263,12 +263,12 @@ def _summarise(stored: StoredRun) -> tuple[Summary, Answer, Frame]:
     """Everything a report is made of, from the run's folder alone."""
     from bench.analysis import explain, sample_frame, summarize
 
-    table = stored.table()
+    frame = sample_frame(stored.table())
     cases = stored.manifest.cases
     takes = {case.id: taken for i, case in enumerate(cases) if (taken := stored.takes(i)) is not None}
     wires = {case.id: seen for i, case in enumerate(cases) if (seen := stored.wires(i)) is not None}
-    summary = summarize(table, stored.manifest, takes, wires)
-    return summary, explain(summary), sample_frame(table)
+    summary = summarize(frame, stored.manifest, takes, wires)
+    return summary, explain(summary), frame
 
 
 def _exit_code(summary: Summary) -> ExitCode:

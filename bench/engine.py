@@ -355,9 +355,9 @@ class Engine:
             cpu_ns=marks.cpu_ended_ns - marks.cpu_started_ns if marks.started_ns is not None else 0,
             open=case.load.open,
             pooled=case.connection is Connection.POOLED,
-            rtt_ns=case.network.rtt_ns if case.network.shaped else None,
-            service_time_p50_ns=case.service_time.p50_ns if case.target.kind == "mock" else None,
-            server=case.target.url or str(case.target.kind),
+            rtt_ns=case.shaped_rtt_ns,
+            service_time_p50_ns=case.planted_p50_ns,
+            server=case.server,
             interrupted=bool(self.stop),
             quits=quits,
         )

@@ -177,6 +177,11 @@ class MessageSpec:
     attachments: tuple[Attachment, ...] = ()
     eml: bytes | None = None
 
+    @property
+    def recipients_each(self) -> int:
+        """How many recipients one message has."""
+        return 1 if self.rotate_recipients else len(self.recipients)
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -296,6 +301,21 @@ class Case:
     smtp: SmtpOptions
     timeout_ns: int
     """The most one message may take, connection included."""
+
+    @property
+    def shaped_rtt_ns(self) -> int | None:
+        """The configured round trip time, where a shaper imposes it."""
+        return self.network.rtt_ns if self.network.shaped else None
+
+    @property
+    def planted_p50_ns(self) -> int | None:
+        """The mock's planted service time; None where something else answers."""
+        return self.service_time.p50_ns if self.target.kind is TargetKind.MOCK else None
+
+    @property
+    def server(self) -> str:
+        """What answers: `mock`, or the target's address."""
+        return self.target.url or str(self.target.kind)
 
 
 @dataclass(frozen=True, slots=True)

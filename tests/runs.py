@@ -70,12 +70,12 @@ def run_file(
 def finished(run: Path) -> Finished:
     """Everything that can be known of a run folder."""
     stored = open_run(run)
-    table = stored.table()
+    frame = sample_frame(stored.table())
     takes, wires = {}, {}
     for index, case in enumerate(stored.manifest.cases):
         if (taken := stored.takes(index)) is not None:
             takes[case.id] = taken
         if (seen := stored.wires(index)) is not None:
             wires[case.id] = seen
-    summary = summarize(table, stored.manifest, takes, wires)
-    return Finished(stored, summary, sample_frame(table), takes, wires)
+    summary = summarize(frame, stored.manifest, takes, wires)
+    return Finished(stored, summary, frame, takes, wires)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.checks import check_generator, check_round_trips, disputes, referee
-from bench.analysis.frame import Tabular, flags, numbers, outcomes, present, sample_frame, span_ns
+from bench.analysis.frame import flags, numbers, outcomes, present, span_ns
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
 from bench.analysis.thresholds import Population, evaluate, unmatched
@@ -38,13 +38,13 @@ Logs = Mapping[str, Sequence[Taken]]
 Wires = Mapping[str, Sequence[WireConnection]]
 
 
-def summarize(table: Tabular, manifest: Manifest, takes: Logs, wires: Wires) -> Summary:
-    """Every figure of a run; `takes` and `wires` hold the mock's and the shaper's log by case id.
+def summarize(frame: pd.DataFrame, manifest: Manifest, takes: Logs, wires: Wires) -> Summary:
+    """Every figure of a run from its `sample_frame`; `takes` and `wires` hold the mock's and the shaper's
+    log by case id.
 
     Rows of a case that the manifest does not know (the run died in it) make a case of their
     own, which is marked as not having ended.
     """
-    frame = sample_frame(table)
     rows = {str(name): group for name, group in frame.groupby("case", sort=False, observed=True)}
     known = {case.id for case in manifest.cases}
     runs = [*manifest.cases, *(_unfinished(name, group) for name, group in rows.items() if name not in known)]

@@ -44,7 +44,7 @@ def plan_case(case: Case) -> PlannedCase:
         if case.target.kind is TargetKind.MOCK
         else case.target.url or case.target.kind,
         messages=None if case.load.messages is None else case.load.warmup + case.load.messages,
-        recipients=_recipients(case),
+        recipients=case.message.recipients_each,
         round_trips=round_trips(case),
         leave_taking=leave_taking(case),
         duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case),
@@ -57,7 +57,7 @@ def round_trips(case: Case) -> int:
     unpooled = case.connection is Connection.UNPOOLED
     if case.transport is Transport.API:
         return 1 + (1 + secure if unpooled else 0)
-    message = 3 + _recipients(case)  # MAIL, RCPT for each, DATA, body
+    message = 3 + case.message.recipients_each  # MAIL, RCPT for each, DATA, body
     if not unpooled:
         return message
     starttls = case.tls.mode is TlsMode.STARTTLS
@@ -69,10 +69,6 @@ def round_trips(case: Case) -> int:
 def leave_taking(case: Case) -> int:
     """1 where QUIT and its answer lie between one message and the next, else 0."""
     return int(case.transport is Transport.SMTP and case.connection is Connection.UNPOOLED)
-
-
-def _recipients(case: Case) -> int:
-    return 1 if case.message.rotate_recipients else len(case.message.recipients)
 
 
 def _is_served_here(case: Case) -> bool:

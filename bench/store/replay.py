@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.errors import ResultFormatError
-from bench.model import Case, CaseRun, Connection, Outcome, Sample, TargetKind
+from bench.model import Case, CaseRun, Connection, Outcome, Sample
 from bench.store import rows
 from bench.store.codec import decode, load
 from bench.store.frames import Frame, FrameReader, Kind
@@ -39,7 +39,6 @@ class OpenCase:
     @staticmethod
     def of(case: Case, first_seq: int, key_prefix: str) -> OpenCase:
         """The facts of a case whose first message is `first_seq`."""
-        mock = case.target.kind is TargetKind.MOCK
         return OpenCase(
             id=case.id,
             labels=dict(case.labels),
@@ -47,11 +46,11 @@ class OpenCase:
             warmup=case.load.warmup,
             open=case.load.open,
             pooled=case.connection is Connection.POOLED,
-            rtt_ns=case.network.rtt_ns if case.network.shaped else None,
-            service_time_p50_ns=case.service_time.p50_ns if mock else None,
-            server=case.target.url or str(case.target.kind),
+            rtt_ns=case.shaped_rtt_ns,
+            service_time_p50_ns=case.planted_p50_ns,
+            server=case.server,
             client=case.client,
-            recipients=1 if case.message.rotate_recipients else len(case.message.recipients),
+            recipients=case.message.recipients_each,
             key_prefix=key_prefix,
         )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis import summarize
+from bench.analysis import sample_frame, summarize
 from bench.model import CaseSummary, RunInfo, WireConnection
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ def judge(
 ) -> CaseSummary:
     manifest = planted.manifest(planted.run(case, scheduled=run.pop("scheduled", len(rows)), **run))
     taken = {} if takes is None else {case: planted.taken(*takes)}
-    return summarize(planted.table(rows), manifest, taken, {} if wires is None else {case: wires}).cases[0]
+    return summarize(
+        sample_frame(planted.table(rows)), manifest, taken, {} if wires is None else {case: wires}
+    ).cases[0]
 
 
 # ------------------------------------------------------------------------- referee
@@ -64,7 +66,7 @@ def test_the_referee_finds_false_accepts_strays_and_duplicates(planted: Planted)
 def account(planted: Planted, takes: list[str], state: str = "complete") -> RunInfo:
     rows = planted.rows(2)
     manifest = planted.manifest(planted.run(CASE, scheduled=2), state=state)
-    return summarize(planted.table(rows), manifest, {CASE: planted.taken(*takes)}, {}).run
+    return summarize(sample_frame(planted.table(rows)), manifest, {CASE: planted.taken(*takes)}, {}).run
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ CASE = "generic/smtp/pooled"
 def only(planted: Planted, rows: pd.DataFrame, **run: object) -> CaseSummary:
     """The summary of a run of one case, for which `run` describes what is unusual."""
     case_run = planted.run(str(run.pop("case", CASE)), scheduled=run.pop("scheduled", len(rows)), **run)
-    return summarize(planted.table(rows), planted.manifest(case_run), {}, {}).cases[0]
+    return summarize(sample_frame(planted.table(rows)), planted.manifest(case_run), {}, {}).cases[0]
 
 
 def test_percentiles_of_a_known_sample(planted: Planted) -> None:
@@ -143,12 +143,14 @@ def test_an_empty_table_gives_cases_without_figures(planted: Planted) -> None:
     assert (case.service, case.latency, case.wait, dict(case.phases)) == (None, None, None, {})
     assert (case.counts.attempted, case.round_trips.p50) == (0, None)
     assert not case.generator.valid
-    assert summarize(planted.table(planted.rows(0)), planted.manifest(), {}, {}).cases == ()
+    assert summarize(sample_frame(planted.table(planted.rows(0))), planted.manifest(), {}, {}).cases == ()
 
 
 def test_a_table_without_any_column_is_an_empty_one(planted: Planted) -> None:
     assert (
-        summarize(planted.table(pd.DataFrame()), planted.manifest(planted.run()), {}, {}).cases[0].service
+        summarize(sample_frame(planted.table(pd.DataFrame())), planted.manifest(planted.run()), {}, {})
+        .cases[0]
+        .service
         is None
     )
 
@@ -184,7 +186,9 @@ def test_columns_of_nothing_but_null_are_understood_whatever_their_type(planted:
 def test_a_case_that_the_manifest_does_not_know_is_reported_as_unfinished(planted: Planted) -> None:
     name = "generic/smtp/unpooled/load.rate=50/s/network.rtt=20ms"
     rows = pd.concat([planted.rows(10), planted.rows(7, case=name, due_ns=np.arange(7) * 10.0 * MS)])
-    done, died = summarize(planted.table(rows), planted.manifest(planted.run(scheduled=10)), {}, {}).cases
+    done, died = summarize(
+        sample_frame(planted.table(rows)), planted.manifest(planted.run(scheduled=10)), {}, {}
+    ).cases
     assert done.generator.valid
     assert died.id == name
     assert died.labels == {
@@ -202,13 +206,13 @@ def test_cases_come_in_the_manifest_s_order_with_their_own_rows(planted: Planted
     manifest = planted.manifest(
         planted.run("a", scheduled=5), planted.run("b", scheduled=5), planted.run("c")
     )
-    cases = summarize(planted.table(rows), manifest, {}, {}).cases
+    cases = summarize(sample_frame(planted.table(rows)), manifest, {}, {}).cases
     assert [(case.id, case.counts.accepted) for case in cases] == [("a", 5), ("b", 5), ("c", 0)]
 
 
 def test_what_the_manifest_says_is_carried_over(planted: Planted) -> None:
     manifest = replace(planted.manifest(planted.run(), state="aborted"), reason="interrupted by SIGINT")
-    run = summarize(planted.table(planted.rows(0)), manifest, {}, {}).run
+    run = summarize(sample_frame(planted.table(planted.rows(0))), manifest, {}, {}).run
     assert (run.state, run.reason, run.seed, run.tags) == (
         "aborted",
         "interrupted by SIGINT",
@@ -232,7 +236,7 @@ def test_thresholds_are_evaluated_and_one_that_matches_nothing_is_inconclusive(p
         ),
     )
     manifest = planted.manifest(planted.run(scheduled=10), planted.run("b", scheduled=0), thresholds=limits)
-    first, second = summarize(planted.table(planted.rows(10)), manifest, {}, {}).cases
+    first, second = summarize(sample_frame(planted.table(planted.rows(10))), manifest, {}, {}).cases
     assert [result.verdict for result in first.thresholds] == [
         ThresholdVerdict.PASS,
         ThresholdVerdict.INCONCLUSIVE,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.analysis import summarize
+from bench.analysis import sample_frame, summarize
 from bench.model import Threshold, ThresholdResult, ThresholdVerdict
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def limit(
 def verdict(planted: Planted, rows: pd.DataFrame, threshold: Threshold, **run: object) -> ThresholdResult:
     case = planted.run(scheduled=int((~rows["warmup"]).sum()), **run)
     manifest = planted.manifest(case, thresholds=[threshold])
-    (result,) = summarize(planted.table(rows), manifest, {}, {}).cases[0].thresholds
+    (result,) = summarize(sample_frame(planted.table(rows)), manifest, {}, {}).cases[0].thresholds
     return result
 
 
@@ -165,7 +165,7 @@ def test_where_chooses_cases_by_label(
     manifest = planted.manifest(
         *(planted.run(name) for name in names), thresholds=[limit("max", "service", "<", 1.0, where)]
     )
-    cases = summarize(planted.table(planted.rows(0)), manifest, {}, {}).cases
+    cases = summarize(sample_frame(planted.table(planted.rows(0))), manifest, {}, {}).cases
     assert [case.id for case in cases if case.thresholds] == hits
 
 
