@@ -19,7 +19,7 @@ from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
 from bench.pacing import Pacer, pacer_for
 from bench.store import RESERVATION
-from bench.transports import Answer, Pool, Release, Session, SessionMaker, Span, attempt
+from bench.transports import Answer, Pool, Release, Session, SessionMaker, Span
 
 DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
@@ -133,9 +133,9 @@ class Engine:
     def __post_init__(self) -> None:
         self._pacer = pacer_for(self.case.load, self.seed)
         self._pool = Pool(
-            self.case.pool_size, self.make_session, keep=self.case.connection is Connection.POOLED
+            self.case.pool.size, self.make_session, keep=self.case.connection is Connection.POOLED
         )
-        limit = self.case.load.max_in_flight or self.case.load.concurrency or self.case.pool_size
+        limit = self.case.load.max_in_flight or self.case.load.concurrency or self.case.pool.size
         self._in_flight = anyio.Semaphore(limit, fast_acquire=True)
         self._schedule = anyio.CancelScope()
         self.progress.scheduled = self._pacer.count
@@ -254,7 +254,7 @@ class Engine:
         span = Span(self.clock)
         answer = Answer(Outcome.UNKNOWN, error="internal")
         try:
-            answer = await attempt(session, slot.message, span, self.case.timeout_ns)
+            answer = await session.send(slot.message, span, self.case.timeout_ns)
         except anyio.get_cancelled_exc_class():
             answer = Answer(span.cut_off, error="interrupted")
             raise

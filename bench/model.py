@@ -253,6 +253,24 @@ class Auth:
 
 
 @dataclass(frozen=True, slots=True)
+class PoolOptions:
+    """The connections kept, and when one is given up before the server does it. None: never."""
+
+    size: int
+    max_messages: int | None = None
+    """Messages that one connection is used for."""
+    idle_ns: int | None = None
+    """How long a connection may lie unused."""
+    max_age_ns: int | None = None
+    ping_ns: int | None = None
+    """How long a connection may lie unused before it is asked for a sign of life (SMTP: NOOP)."""
+    preconnect: bool = False
+    """Open all of them before the first message; what that takes belongs to no message."""
+    order: str = "lifo"
+    """lifo: the one used last is used first; fifo: they take turns."""
+
+
+@dataclass(frozen=True, slots=True)
 class SmtpOptions:
     """Whether the client may use an extension that saves round trips: `auto` or `off`."""
 
@@ -297,10 +315,14 @@ class Case:
     load: Load
     tls: TlsSettings
     auth: Auth | None
-    pool_size: int
+    pool: PoolOptions
     smtp: SmtpOptions
     timeout_ns: int
     """The most one message may take, connection included."""
+    workers: int = 1
+    """Processes that share the load."""
+    source_address: str | None = None
+    """The local address to connect from; None: the kernel's choice."""
 
     @property
     def shaped_rtt_ns(self) -> int | None:
@@ -375,14 +397,19 @@ class Endpoint:
     """The name the certificate must carry."""
     path: str = ""
     """API: what stands before the provider's own path, without a trailing slash."""
+    source_address: str | None = None
+    """The local address to connect from; None: the kernel's choice."""
 
 
 # ------------------------------------------------------------------------- results
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sample:
-    """The record of one attempt; one row of the samples table. Times: ns on the run's clock."""
+    """The record of one attempt; one row of the samples table. Times: ns on the run's clock.
+
+    Not frozen, as freezing costs as much as the rest of the record together; nothing changes one.
+    """
 
     case: str
     key: str
@@ -417,6 +444,7 @@ class Sample:
     notes: str | None = None
     """JSON"""
     replies: bytes | None = None
+    """SMTP: the reply to each command of the message, those of an accepted one as codes alone."""
     tcp_rtt_ns: int | None = None
     retransmits: int | None = None
     recipients: int = 1

@@ -23,6 +23,7 @@ from bench.model import (
     MessageSpec,
     Network,
     Outcome,
+    PoolOptions,
     Sample,
     ServiceTime,
     SmtpOptions,
@@ -79,7 +80,7 @@ def case_of(load: Load, *, connection: Connection = Connection.POOLED, pool_size
         load=load,
         tls=TlsSettings(),
         auth=None,
-        pool_size=pool_size or load.concurrency or load.max_in_flight or 1,
+        pool=PoolOptions(pool_size or load.concurrency or load.max_in_flight or 1),
         smtp=SmtpOptions(),
         timeout_ns=10**12,
     )

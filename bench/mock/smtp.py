@@ -17,7 +17,6 @@ from typing import cast
 from bench.clock import Alarm, monotonic_ns
 from bench.mock.log import TakenLog
 from bench.mock.service import Decider
-from bench.mock.tls import ServerTls
 from bench.model import Taken, TlsMode
 from bench.protocol.smtp_server import (
     Closed,
@@ -27,6 +26,7 @@ from bench.protocol.smtp_server import (
     SmtpServer,
     TlsRequested,
 )
+from bench.protocol.tls import ServerTls
 
 BACKLOG = 4096
 WAITING_LIMIT_BYTES = 2**20

@@ -13,6 +13,7 @@ from bench.model import (
     Load,
     MessageSpec,
     Network,
+    PoolOptions,
     Secret,
     ServiceTime,
     SmtpOptions,
@@ -74,7 +75,7 @@ class Converter:
             load=load,
             tls=tls,
             auth=auth,
-            pool_size=values.pool.size or load.concurrency or load.max_in_flight or 1,
+            pool=PoolOptions(values.pool.size or load.concurrency or load.max_in_flight or 1),
             smtp=SmtpOptions(values.smtp.pipelining, values.smtp.chunking),
             timeout_ns=values.timeout,
         )

@@ -92,7 +92,7 @@ def _gap_ns(case: Case) -> float:
     cpu_ns = FRESH_CPU_NS if _handshakes(case) else KEPT_CPU_NS
     planted_ns = mean_ns(case.service_time) if case.target.kind is TargetKind.MOCK else 0.0
     message_ns = trips * case.network.rtt_ns + planted_ns + cpu_ns
-    slots = min(case.load.concurrency or case.load.max_in_flight or case.pool_size, case.pool_size)
+    slots = min(case.load.concurrency or case.load.max_in_flight or case.pool.size, case.pool.size)
     return max(message_ns / slots, cpu_ns)
 
 

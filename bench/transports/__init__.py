@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 
-import anyio
-
 from bench.errors import SetupError
 from bench.guard import Guard
-from bench.model import Case, Endpoint, Message
+from bench.model import Case, Endpoint
 from bench.providers import get_provider
 from bench.providers.base import Request
 from bench.transports.connect import client_context
 from bench.transports.pool import Pool, Release
-from bench.transports.session import Answer, AttemptFailed, Session, Span
+from bench.transports.session import Answer, Session, Span
 
-__all__ = ["Answer", "Pool", "Release", "Session", "Span", "attempt", "session_maker"]
+__all__ = ["Answer", "Pool", "Release", "Session", "Span", "session_maker"]
 
 SessionMaker = Callable[[], Session]
 
@@ -41,20 +39,3 @@ def session_maker(case: Case, endpoint: Endpoint, guard: Guard, request: Request
             provider = get_provider(case.provider)
             return lambda: HttpxSession(endpoint, guard, context, lambda: next(numbers), provider, request)
     raise SetupError(f"there is no client called {case.client!r}")
-
-
-async def attempt(session: Session, message: Message, span: Span, timeout_ns: int) -> Answer:
-    """Send one message over a session; however it ends, there is an answer and the span has ended.
-
-    Only cancellation from outside passes through, with the span ended.
-    """
-    span.begin(session.first_phase)
-    try:
-        with anyio.fail_after(timeout_ns / 1e9):
-            return await session.exchange(message, span)
-    except AttemptFailed as failed:
-        return failed.answer
-    except TimeoutError:
-        return Answer(span.cut_off, error="timeout")
-    finally:
-        span.end()

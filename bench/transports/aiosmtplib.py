@@ -13,7 +13,6 @@ import re
 import ssl
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import replace
 
 import aiosmtplib
 from aiosmtplib import SMTP, SMTPResponseException
@@ -21,7 +20,7 @@ from aiosmtplib import SMTP, SMTPResponseException
 from bench.guard import Guard
 from bench.model import Auth, Endpoint, Message, Outcome, TlsMode
 from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Notes, Recovery, Span
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, LibrarySession, Notes, Recovery, Span
 
 _ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})\b")
 _LOCAL_NAME = "sendbench.example"
@@ -29,7 +28,7 @@ _RECIPIENT_REPLY_LIMIT = 1024
 """Characters of the reply to one recipient that are kept until they have been masked."""
 
 
-class AioSmtpSession:
+class AioSmtpSession(LibrarySession):
     """An SMTP connection opened, kept and closed through aiosmtplib."""
 
     http_version: str | None = None
@@ -54,7 +53,7 @@ class AioSmtpSession:
         return self._client is not None and self._client.is_connected
 
     async def exchange(self, message: Message, span: Span) -> Answer:
-        """See `Session.exchange`."""
+        """See `LibrarySession.exchange`."""
         self.uses += 1
         try:
             if self._client is None:
@@ -161,7 +160,7 @@ class AioSmtpSession:
                 replies.append((error.code, error.message))
                 if not _goes_on(replies, len(message.recipients)):
                     raise AttemptFailed(
-                        replace(_refusal(error, span), notes=_per_recipient(replies))
+                        _refusal(error, span)._replace(notes=_per_recipient(replies))
                     ) from error
             else:
                 replies.append((response.code, response.message))

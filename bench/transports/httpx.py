@@ -19,7 +19,7 @@ from bench.guard import Guard
 from bench.model import Endpoint, Message, Outcome
 from bench.providers.base import Provider, Request, Response
 from bench.transports.connect import handshake_round_trips, os_errno, resolve, tls_failure, unreachable
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Recovery, Span
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, LibrarySession, Recovery, Span
 
 BODY_LIMIT = 1024 * 1024
 """Bytes of a response body that are read before the answer is given up as too long."""
@@ -28,7 +28,7 @@ logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO lines carry who
 logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
-class HttpxSession:
+class HttpxSession(LibrarySession):
     """One HTTP/1.1 connection, opened, kept and closed through an `httpx.AsyncClient` of its own.
 
     When the server has closed a kept connection, httpx opens another one without a word; that one
@@ -69,7 +69,7 @@ class HttpxSession:
         return self._client is not None and not self._broken
 
     async def exchange(self, message: Message, span: Span) -> Answer:
-        """See `Session.exchange`."""
+        """See `LibrarySession.exchange`."""
         self.uses += 1
         try:
             client = self._client or await self._open(span)

@@ -7,38 +7,20 @@ one before it, so the phases of an attempt add up to its service time exactly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
+
+import anyio
 
 from bench.clock import Clock
 from bench.model import Message, Outcome
+from bench.protocol.answer import REPLY_LIMIT, Answer, Note, Notes
 
-REPLY_LIMIT = 4096
-"""Bytes of an answer that are kept until it has been masked; the record keeps fewer.
-
-Cut shorter here, the first half of a secret at the cut would not be known for one.
-"""
-
-Note: TypeAlias = "str | int | bool | Sequence[Note] | None"
-Notes = Mapping[str, Note]
-"""What the columns of a sample have no room for; becomes JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """How an attempt ended."""
-
-    outcome: Outcome
-    code: int | None = None
-    enhanced_code: str | None = None
-    reply: bytes | None = None
-    error: str | None = None
-    errno: int | None = None
-    anomaly: str | None = None
-    message_id: str | None = None
-    recipients_accepted: int = 0
-    notes: Notes | None = None
+__all__ = [
+    "REPLY_LIMIT", "Answer", "AttemptFailed", "LibrarySession", "Note", "Notes", "Recovery", "Session",
+    "Span",
+]  # fmt: skip
 
 
 class AttemptFailed(Exception):
@@ -50,15 +32,18 @@ class AttemptFailed(Exception):
 
 
 class Span:
-    """What one attempt did and when; times on the clock it is given."""
+    """What one attempt did and when; times on the clock it is given.
+
+    Who has just read the clock may hand the time over; the clock is read otherwise.
+    """
 
     __slots__ = (
-        "_clock", "_mark", "_trips", "address", "bytes_sent", "end_ns", "handed_over", "local_port", "phase",
-        "phases", "round_trips_known", "start_ns",
+        "_mark", "_trips", "address", "bytes_sent", "clock", "end_ns", "handed_over", "local_port", "phase",
+        "phases", "retransmits", "round_trips_known", "start_ns", "tcp_rtt_ns",
     )  # fmt: skip
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._mark = 0
         self._trips = 0
         self.phase: str | None = None
@@ -76,18 +61,21 @@ class Span:
         """Set by an attempt that opened a connection."""
         self.address: str | None = None
         """The address that connection goes to; set together with `local_port`."""
+        self.tcp_rtt_ns: int | None = None
+        """The kernel's own estimate for the connection, where the platform and the client show it."""
+        self.retransmits: int | None = None
+        """Segments of the connection that the kernel had to send again."""
 
-    def begin(self, phase: str) -> None:
+    def begin(self, phase: str, now_ns: int | None = None) -> None:
         """The service time starts here, in this phase."""
-        self.start_ns = self._mark = self._clock()
+        self.start_ns = self._mark = self.clock() if now_ns is None else now_ns
         self.phase = phase
 
-    def enter(self, phase: str) -> None:
+    def enter(self, phase: str, now_ns: int | None = None) -> None:
         """Leave the current phase for this one; a phase may be entered more than once."""
-        if phase == self.phase:
-            return
-        self._lap()
-        self.phase = phase
+        if phase != self.phase:
+            self._lap(self.clock() if now_ns is None else now_ns)
+            self.phase = phase
 
     def round_trip(self, count: int = 1) -> None:
         """Count waits for the peer that the protocol demanded and that have been answered."""
@@ -98,17 +86,19 @@ class Span:
         """How many there were; None where that is not known."""
         return self._trips if self.round_trips_known else None
 
-    def end(self) -> None:
+    def end(self, now_ns: int | None = None) -> None:
         """The service time ends here; a second call changes nothing."""
         if self.end_ns is None and self.start_ns is not None:
-            self.end_ns = self._lap()
+            self.end_ns = self.clock() if now_ns is None else now_ns
+            self._lap(self.end_ns)
 
-    def _lap(self) -> int:
-        now = self._clock()
-        if self.phase is not None:
-            self.phases[self.phase] = self.phases.get(self.phase, 0) + now - self._mark
-        self._mark = now
-        return now
+    def _lap(self, now_ns: int) -> None:
+        phase = self.phase
+        if phase is not None:
+            phases = self.phases
+            spent_ns = now_ns - self._mark
+            phases[phase] = phases[phase] + spent_ns if phase in phases else spent_ns
+        self._mark = now_ns
 
     @property
     def cut_off(self) -> Outcome:
@@ -144,8 +134,12 @@ class Session(Protocol):
         """Whether the connection is open and, as far as can be seen, fit for another message."""
         ...
 
-    async def exchange(self, message: Message, span: Span) -> Answer:
-        """Connect if need be, hand the message over, read the answer. `AttemptFailed` ends it early."""
+    async def send(self, message: Message, span: Span, timeout_ns: int) -> Answer:
+        """Connect if need be, hand the message over, read the answer.
+
+        However it ends, there is an answer and the span has ended. Only cancellation from outside passes
+        through, with the span ended; the connection is then fit for nothing but `abort`.
+        """
         ...
 
     async def recover(self) -> Recovery:
@@ -159,3 +153,31 @@ class Session(Protocol):
     async def abort(self) -> None:
         """Drop the connection at once, without leave-taking."""
         ...
+
+
+class LibrarySession(ABC):
+    """What a session by somebody else's library has to bring along: `exchange`, and the rest of `Session`."""
+
+    @property
+    @abstractmethod
+    def first_phase(self) -> str:
+        """See `Session`."""
+        ...
+
+    @abstractmethod
+    async def exchange(self, message: Message, span: Span) -> Answer:
+        """Connect if need be, hand the message over, read the answer. `AttemptFailed` ends it early."""
+        ...
+
+    async def send(self, message: Message, span: Span, timeout_ns: int) -> Answer:
+        """See `Session.send`."""
+        span.begin(self.first_phase)
+        try:
+            with anyio.fail_after(timeout_ns / 1e9):
+                return await self.exchange(message, span)
+        except AttemptFailed as failed:
+            return failed.answer
+        except TimeoutError:
+            return Answer(span.cut_off, error="timeout")
+        finally:
+            span.end()

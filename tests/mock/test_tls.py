@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.mock.certificates import ThrowAwayAuthority, throw_away_authority
-from bench.mock.tls import ServerTls
+from bench.protocol.tls import ServerTls
 
 
 @pytest.fixture(scope="module")

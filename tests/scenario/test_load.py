@@ -104,7 +104,7 @@ def test_the_example_of_the_design(tmp_path: Path) -> None:
     assert case.load == Load("closed", 400, None, 20, concurrency=4)
     assert case.tls == TlsSettings(TlsMode.STARTTLS)
     assert case.smtp == SmtpOptions("auto", "off")
-    assert case.pool_size == 4
+    assert case.pool.size == 4
     assert case.timeout_ns == 30 * 10**9
     assert case.message.size_bytes == 10240
     assert [t.line for t in scenario.thresholds] == [24, 25]
@@ -156,7 +156,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert case.id == "generic/smtp/pooled"
     assert case.tls == TlsSettings(TlsMode.STARTTLS)
     assert case.auth is None
-    assert case.pool_size == 1
+    assert case.pool.size == 1
     assert case.timeout_ns == 60 * 10**9
     assert case.message.size_bytes == 10240
     assert case.smtp == SmtpOptions()
@@ -188,7 +188,7 @@ def test_load_models(tmp_path: Path, load_text: str, expected: Load) -> None:
     case = only(load(tmp_path, f"version: 1\nname: x\nload: {load_text}\n"))
     assert case.load == expected
     assert case.labels["load"] == expected.model
-    assert case.pool_size == (expected.concurrency or expected.max_in_flight)
+    assert case.pool.size == (expected.concurrency or expected.max_in_flight)
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def test_rtt_sweep_has_a_line_for_each_way() -> None:
 def test_throughput_rises() -> None:
     cases = load_scenario(SHIPPED["throughput"], environ={}).cases
     assert {case.load.concurrency for case in cases} == {1, 2, 4, 8, 16, 32}
-    assert all(case.pool_size == case.load.concurrency and not case.network.shaped for case in cases)
+    assert all(case.pool.size == case.load.concurrency and not case.network.shaped for case in cases)
 
 
 def test_steady_rate_is_open() -> None:

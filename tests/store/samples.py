@@ -15,6 +15,7 @@ from bench.model import (
     MessageSpec,
     Network,
     Outcome,
+    PoolOptions,
     Sample,
     Scenario,
     ServiceTime,
@@ -51,7 +52,7 @@ def make_case(
         load=Load(model="closed", messages=messages, warmup=warmup, concurrency=4),
         tls=TlsSettings(),
         auth=auth,
-        pool_size=4,
+        pool=PoolOptions(4),
         smtp=SmtpOptions(),
         timeout_ns=10**10,
     )

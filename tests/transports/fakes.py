@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import anyio
 
 from bench.model import Message, Outcome
-from bench.transports.session import Answer, Recovery, Span
+from bench.transports.session import Answer, LibrarySession, Recovery, Span
 
 
 class FakeClock:
@@ -41,7 +41,7 @@ class FakeAlarm:
 
 
 @dataclass
-class FakeSession:
+class FakeSession(LibrarySession):
     """Answers as told; each phase takes the time it is told to take."""
 
     connection_id: int = 1

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.model import PHASES, Message, Outcome
-from bench.transports import Answer, attempt
-from bench.transports.session import AttemptFailed, Span
+from bench.transports.session import Answer, AttemptFailed, Span
 from tests.transports.fakes import FakeClock, FakeSession
 
 MESSAGE = Message(0, "run-0", "a@example.org", ("b@example.org",), b"")
@@ -66,7 +65,7 @@ async def test_an_attempt_that_runs_out_of_time_is_unknown_only_past_the_point_o
         session = Hanging()
         session.past = past
         span = Span(FakeClock())
-        answer = await attempt(session, MESSAGE, span, timeout_ns=1)
+        answer = await session.send(MESSAGE, span, timeout_ns=1)
         assert (answer.outcome, answer.error) == (outcome, "timeout")
         assert span.end_ns is not None
 
@@ -77,5 +76,5 @@ async def test_a_failure_inside_a_session_becomes_its_answer() -> None:
         async def exchange(self, message: Message, span: Span) -> Answer:
             raise AttemptFailed(Answer(Outcome.FAILED, error="connect", errno=111))
 
-    answer = await attempt(Failing(), MESSAGE, Span(FakeClock()), timeout_ns=10**9)
+    answer = await Failing().send(MESSAGE, Span(FakeClock()), timeout_ns=10**9)
     assert answer == Answer(Outcome.FAILED, error="connect", errno=111)

@@ -13,7 +13,7 @@ from bench.guard import Guard
 from bench.message import build_parts
 from bench.model import Auth, Case, Connection, Endpoint, Message, Outcome, TlsMode, TlsSettings, Transport
 from bench.providers import payload_for
-from bench.transports import Answer, Pool, Release, Session, Span, attempt, session_maker
+from bench.transports import Answer, Pool, Release, Session, Span, session_maker
 from tests.store.samples import make_case
 
 HOST = "127.0.0.1"
@@ -153,7 +153,7 @@ class Sender:
         message = Message(self.seq, f"run-{self.seq}", "s@x.example", self.recipients, self.payload)
         self.seq += 1
         span = Span(RunClock())
-        answer = await attempt(session, message, span, int(self.timeout_s * 1e9))
+        answer = await session.send(message, span, int(self.timeout_s * 1e9))
         assert span.start_ns is not None
         assert span.end_ns is not None
         assert sum(span.phases.values()) == span.end_ns - span.start_ns

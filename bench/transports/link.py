@@ -1,0 +1,165 @@
+"""The wire under our own clients: a non-blocking socket, with or without TLS, and who is told what it brings.
+
+Not an asyncio transport. Those hold a write back to the end of the loop's round and cost several times as
+much on asyncio's own loop; here `write` is the system call, so the time after it is when the kernel had
+the bytes, and what the kernel did not take is known (`unsent`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+from typing import Protocol
+
+from bench.clock import Clock
+from bench.protocol.tls import ClientTls
+
+READ_BYTES = 16384
+
+
+class Receiver(Protocol):
+    """Who is told what happens on a link. Times are on the clock the link was given."""
+
+    def data_received(self, data: bytes, now_ns: int) -> None:
+        """Bytes have come, at least one."""
+        ...
+
+    def secured(self, now_ns: int) -> None:
+        """The TLS handshake that was asked for is over."""
+        ...
+
+    def drained(self, now_ns: int) -> None:
+        """The kernel has taken the last byte of a write that it could not take at once."""
+        ...
+
+    def ended(self, error: OSError | None, now_ns: int) -> None:
+        """Nothing more will come: end of file (None), or an error (ssl.SSLError is an OSError)."""
+        ...
+
+
+class Link:
+    """One connection. Tells its receiver nothing more once it is closed."""
+
+    __slots__ = ("_clock", "_fd", "_loop", "_out", "_receiver", "_recv", "_send", "_sock", "closed", "tls")
+
+    def __init__(self, sock: socket.socket, receiver: Receiver, clock: Clock) -> None:
+        self._sock, self._receiver, self._clock = sock, receiver, clock
+        self._send, self._recv, self._fd = sock.send, sock.recv, sock.fileno()
+        self._out = bytearray()
+        self.closed = False
+        self.tls: ClientTls | None = None
+        """What stands between the receiver and the socket; set by `start_tls`."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._fd, self._readable)
+
+    @property
+    def socket(self) -> socket.socket:
+        """For its options."""
+        return self._sock
+
+    @property
+    def unsent(self) -> int:
+        """Bytes on the wire's side of TLS that the kernel has not taken yet."""
+        return len(self._out)
+
+    def write(self, data: bytes) -> None:
+        """Send; an error comes to `ended`, not from here."""
+        if self.tls is not None:
+            self.tls.send(data)
+            data = self.tls.data_to_send()
+        self._write(data)
+
+    def start_tls(self, tls: ClientTls) -> None:
+        """Begin the handshake; `secured` or `ended` tells how it went."""
+        self.tls = tls
+        tls.start()
+        self._write(tls.data_to_send())
+
+    def close(self) -> None:
+        """Close in order: what the kernel has is still sent, with TLS a close_notify before it."""
+        if not self.closed and self.tls is not None and self.tls.established and not self._out:
+            self.tls.close()
+            with suppress(OSError):
+                self._send(self.tls.data_to_send())
+        self.abort()
+
+    def abort(self) -> None:
+        """Close at once."""
+        if not self.closed:
+            self.closed = True
+            self._loop.remove_reader(self._fd)
+            if self._out:
+                self._loop.remove_writer(self._fd)
+            self._sock.close()
+
+    def _write(self, data: bytes) -> None:
+        if self._out:
+            self._out += data
+            return
+        try:
+            sent = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._loop.call_soon(self._end, error)  # the receiver is in the middle of something
+            return
+        if sent < len(data):
+            self._out += memoryview(data)[sent:]
+            self._loop.add_writer(self._fd, self._writable)
+
+    def _writable(self) -> None:
+        try:
+            sent = self._send(self._out)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        del self._out[:sent]
+        if not self._out:
+            self._loop.remove_writer(self._fd)
+            self._receiver.drained(self._clock())
+
+    def _readable(self) -> None:
+        try:
+            data = self._recv(READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._end(error)
+            return
+        now_ns = self._clock()
+        if not data:
+            self._end(None)
+        elif self.tls is None:
+            self._receiver.data_received(data, now_ns)
+        else:
+            self._decrypt(self.tls, data, now_ns)
+
+    def _decrypt(self, tls: ClientTls, records: bytes, now_ns: int) -> None:
+        established = tls.established
+        try:
+            data = tls.receive(records)
+        except ssl.SSLError as error:
+            self._flush(tls)  # the alert that tells the server why
+            self._end(error)
+            return
+        self._flush(tls)
+        if tls.established and not established:
+            self._receiver.secured(self._clock())
+        if data and not self.closed:
+            self._receiver.data_received(data, now_ns)
+        if tls.ended and not self.closed:
+            self._end(None)
+
+    def _flush(self, tls: ClientTls) -> None:
+        records = tls.data_to_send()
+        if records:
+            self._write(records)
+
+    def _end(self, error: OSError | None) -> None:
+        if not self.closed:
+            self.abort()
+            self._receiver.ended(error, self._clock())
