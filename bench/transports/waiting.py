@@ -100,7 +100,7 @@ class Deadlines:
         self._armed = False
 
     def set(self, who: Expiring, timeout_ns: int) -> None:
-        """Let `who` expire after `timeout_ns`, unless it is cleared; who has a deadline must not get another."""
+        """Let `who` expire after `timeout_ns`, unless it is cleared. It has none yet."""
         at_ns = monotonic_ns() + timeout_ns
         self._pending[who] = at_ns
         if not self._armed:
