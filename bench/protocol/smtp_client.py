@@ -1,0 +1,469 @@
+"""The client's side of SMTP (RFC 5321) without sockets or clocks: one connection, message after message.
+
+::
+
+    machine = SmtpClient(config)
+    write(machine.begin(message, journal, now_ns))   # connected; with implicit TLS, secured
+    ...
+    write(machine.receive(data, now_ns))             # b"": nothing to send now
+    if machine.carries: ...                          # that was the message: tell `handed_over` when it is gone
+    if machine.wants_tls: ...                        # do the handshake, then write(machine.secured(now_ns))
+    if machine.answer: ...                           # the message has ended
+
+The journal learns about phases and round trips at the times that are handed in. However the input is cut,
+the result is the same. What is not exactly what the standard allows at that point ends the connection
+(`usable` is False): another message would be paired with somebody else's replies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from bench.model import Message, Outcome, TlsMode
+from bench.protocol.answer import REPLY_LIMIT, Answer, Note, Notes
+from bench.protocol.smtp_replies import ReplyError, ReplyParser, enhanced_code, one_line, text_of
+from bench.protocol.smtp_script import (
+    BANNER,
+    END_OF_TEXT,
+    GOOD,
+    NOOP,
+    QUIT,
+    RSET,
+    STARTTLS,
+    Capabilities,
+    ClientConfig,
+    Envelope,
+    Flight,
+    Step,
+    Unsendable,
+    as_chunk,
+    as_text,
+    envelope,
+    hello,
+    login,
+    uses_pipeline,
+)
+
+__all__ = ("ClientConfig", "Journal", "SmtpClient")
+
+RECIPIENT_REPLY_LIMIT = 1024
+"""Characters of the reply to one recipient that are kept until they have been masked."""
+UNIMPLEMENTED = (500, 502)
+"""How a server says that it does not know EHLO; HELO is tried then (RFC 5321 section 3.2)."""
+WANTS_AUTH = (530, 538)
+
+
+class Journal(Protocol):
+    """Who keeps the times of a message."""
+
+    handed_over: bool
+
+    @property
+    def cut_off(self) -> Outcome:
+        """What the message is if it ends here without an answer."""
+        ...
+
+    def enter(self, phase: str, now_ns: int) -> None:
+        """A phase begins."""
+        ...
+
+    def round_trip(self) -> None:
+        """What was waited for has come."""
+        ...
+
+
+class SmtpClient:
+    """One connection. See the module."""
+
+    __slots__ = (
+        "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights", "_journal", "_message",
+        "_notes", "_parser", "_ready", "_recipients", "_refusal", "_sayings", "_secure", "_skip", "_steps",
+        "_suspect", "_taken", "answer", "carries", "errand", "usable", "wants_tls",
+    )  # fmt: skip
+
+    def __init__(self, config: ClientConfig) -> None:
+        self._config = config
+        self._secure = config.tls is TlsMode.IMPLICIT
+        self._ready = False  # whether the connection is open for messages
+        self._capabilities = Capabilities()
+        self._parser: ReplyParser | None = None  # only while a reply is not whole
+        self._steps: Sequence[Step] = ()  # the replies that are waited for ...
+        self._at = 0  # ... and which of them is next
+        self._flights: list[Flight] = []  # those to come before the message, the next one last
+        self._envelope: tuple[str, tuple[str, ...], int, bool, Envelope] | None = None
+        self._message: Message
+        self._journal: Journal
+        self.wants_tls = False
+        """The server is ready for the handshake."""
+        self.carries = False
+        """The message, or its one chunk, is on its way to the kernel."""
+        self.usable = True
+        """Whether the connection is fit for another message."""
+        self.errand: bool | None = None
+        """How RSET, NOOP or QUIT went: None while it is not answered."""
+        self.answer: Answer | None = None
+        """How the message ended."""
+
+    # ------------------------------------------------------------------ the caller's side
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection has been opened for messages: greeted, secured, logged in."""
+        return self._ready
+
+    @property
+    def first_phase(self) -> str:
+        """The phase in which a message begins once the connection is open."""
+        return "envelope" if uses_pipeline(self._capabilities, self._config) else "mail"
+
+    def begin(self, message: Message, journal: Journal, now_ns: int) -> bytes:
+        """Take on the next message; what to send. `answer` may be there at once: a message that the server
+        does not offer to take."""
+        self._message, self._journal = message, journal
+        self.answer: Answer | None = None
+        self._refusal: Answer | None = None
+        self._notes: dict[str, Note] | None = None
+        self._taken = 0  # recipients
+        self._empty_text = self._suspect = False
+        self._skip = 0  # replies to come that are the rest of one that came too early
+        self._sayings: list[bytes] = []
+        self._recipients: list[tuple[int, bytes]] = []
+        return self._transaction(now_ns) if self._ready else self._say(BANNER, now_ns)
+
+    def secured(self, now_ns: int) -> bytes:
+        """The handshake that was wanted is over; what to send. What was offered before counts no more."""
+        self.wants_tls, self._secure, self._capabilities = False, True, Capabilities()
+        return self._say(hello(Step.EHLO, self._config.local_name), now_ns)
+
+    def handed_over(self, now_ns: int) -> None:
+        """The kernel has taken the end of the message."""
+        self.carries = False
+        self._journal.handed_over = not self._empty_text
+        if self._steps[self._at] is Step.BODY:
+            self._journal.enter("reply", now_ns)
+
+    def lost(self, error: str, errno: int | None = None, notes: Notes | None = None) -> Answer:
+        """The answer for a message whose connection is no more, or for which there is no time left."""
+        self.usable = False
+        merged = {**(self._notes or {}), **(notes or {})} or None
+        self._over(Answer(self._journal.cut_off, error=error, errno=errno, notes=merged))
+        assert self.answer is not None
+        return self.answer
+
+    def prove(self) -> bytes:
+        """Ask for a clean slate after a refusal; `errand` tells."""
+        return self._run(RSET)
+
+    def ping(self) -> bytes:
+        """Ask for a sign of life; `errand` tells."""
+        return self._run(NOOP)
+
+    def leave(self) -> bytes:
+        """Take leave; `errand` tells."""
+        return self._run(QUIT)
+
+    def receive(self, data: bytes, now_ns: int) -> bytes:
+        """Take what the server said; what to send."""
+        if self._parser is None:
+            code = one_line(data)
+            if code is not None:
+                return self._take(code, data, now_ns)
+        return self._read(data, now_ns)
+
+    # ------------------------------------------------------------------ reading
+
+    def _read(self, data: bytes, now_ns: int) -> bytes:
+        """Whatever is not simply one line."""
+        parser = self._parser = self._parser or ReplyParser()
+        parser.receive(data)
+        out = b""
+        try:
+            while (reply := parser.next()) is not None:
+                if reply.anomaly is not None and self._at < len(self._steps):
+                    self._notes = {**(self._notes or {}), "anomaly": reply.anomaly}
+                    self.usable = False
+                if out:
+                    out = self._spoke_early(reply.raw, out)
+                else:
+                    out = self._take(reply.code, reply.raw, now_ns)
+        except ReplyError as error:
+            return self._broken(error.anomaly, error.raw)
+        pending = parser.pending
+        if not pending:
+            self._parser = None
+        elif out or self._at == len(self._steps):  # the beginning of what nobody asked for
+            self._skip += 1
+            out = self._spoke_early(pending, out)
+        return out
+
+    def _take(self, code: int, raw: bytes, now_ns: int) -> bytes:
+        """One reply."""
+        steps, at = self._steps, self._at
+        if at == len(steps):
+            return self._spoke_early(raw, b"")
+        if self._skip:
+            self._skip -= 1
+            return b""
+        step = steps[at]
+        self._at = at = at + 1
+        self._sayings.append(raw)
+        if step is Step.RCPT:
+            self._recipients.append((code, raw))
+            self._taken += code < 300
+        if code not in GOOD[step] or (self.carries and step is Step.BODY):
+            out = self._refused(step, code, raw, now_ns)
+            if out is not None:
+                return out
+        if at < len(steps):
+            if steps[at] is Step.BODY:
+                self._journal.enter("body" if self.carries else "reply", now_ns)
+            return b""
+        if step < Step.RSET:
+            self._journal.round_trip()
+        if self._refusal is not None:
+            return self._after_refusal(step, raw, now_ns)
+        if self._flights:
+            flight = self._flights.pop()
+            self._steps, self._at = flight.steps, 0
+            self._journal.enter(flight.phase, now_ns)
+            return flight.data
+        return _AFTER[step](self, raw, now_ns)
+
+    def _spoke_early(self, raw: bytes, out: bytes) -> bytes:
+        """The server said what nobody had asked for yet: whatever it is, replies do not pair any more.
+
+        `out` is what was about to be said; returns what of it still is.
+        """
+        self.usable = False
+        if self.wants_tls:
+            return self._broken("injection", raw)
+        if self.answer is not None:
+            if self.answer.anomaly is None:
+                self.answer = self.answer._replace(anomaly="unsolicited")
+            return b""
+        if not self._steps:
+            return b""  # between two messages
+        if not self.carries:
+            return self._broken("unsolicited", raw)
+        # After a 354 the message goes out all the same: only what comes behind it tells what became of it.
+        self._sayings.append(raw)
+        self._suspect = True
+        return out
+
+    # ------------------------------------------------------------------ speaking
+
+    def _say(self, flight: Flight, now_ns: int) -> bytes:
+        self._steps, self._at = flight.steps, 0
+        self._journal.enter(flight.phase, now_ns)
+        return flight.data
+
+    def _run(self, flight: Flight) -> bytes:
+        """Something that belongs to no message."""
+        self._steps, self._at, self.errand = flight.steps, 0, None
+        self._refusal, self._sayings = None, []
+        return flight.data
+
+    def _transaction(self, now_ns: int) -> bytes:
+        """The first flight of the message."""
+        try:
+            found = self._envelope_of(self._message)
+        except Unsendable as error:
+            notes = {**(self._notes or {}), "reason": str(error)}
+            return self._over(Answer(Outcome.FAILED, error="local", notes=notes))
+        if found.ahead is not None:
+            return self._carry(as_chunk(self._message.payload), found.ahead, now_ns)
+        self._flights = list(found.flights[:0:-1])
+        return self._say(found.flights[0], now_ns)
+
+    def _envelope_of(self, message: Message) -> Envelope:
+        payload, kept = message.payload, self._envelope
+        size, eight_bit = len(payload), not payload.isascii()
+        if kept is not None and kept[2] == size and kept[3] == eight_bit:
+            if kept[0] == message.sender and kept[1] == message.recipients:
+                return kept[4]
+        sender, recipients = message.sender, message.recipients
+        found = envelope(sender, recipients, size, eight_bit, self._capabilities, self._config)
+        self._envelope = (sender, recipients, size, eight_bit, found)
+        return found
+
+    def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
+        """Send the message itself, behind what goes ahead of it in the same flight."""
+        self.carries, self._at = True, 0
+        if ahead is None:
+            self._steps = _BODY_ALONE
+            self._journal.enter("body", now_ns)
+            return data
+        self._steps = (*ahead.steps, Step.BODY)
+        self._journal.enter(ahead.phase, now_ns)
+        return ahead.data + data
+
+    # ------------------------------------------------------------------ what follows what
+
+    def _after_banner(self, raw: bytes, now_ns: int) -> bytes:
+        return self._say(hello(Step.EHLO, self._config.local_name), now_ns)
+
+    def _after_hello(self, raw: bytes, now_ns: int) -> bytes:
+        config = self._config
+        self._capabilities = Capabilities.of(raw)
+        if config.tls is not TlsMode.NONE and not self._secure:
+            if "STARTTLS" not in self._capabilities:
+                return self._give_up(Answer(Outcome.FAILED, error="tls_missing"))
+            return self._say(STARTTLS, now_ns)
+        if config.auth is None:
+            return self._after_login(raw, now_ns)
+        flights = login(config.auth, self._capabilities.mechanisms)
+        if flights is None:
+            return self._give_up(Answer(Outcome.FAILED, error="auth_missing"))
+        self._flights = list(flights[:0:-1])
+        return self._say(flights[0], now_ns)
+
+    def _after_starttls(self, raw: bytes, now_ns: int) -> bytes:
+        self.wants_tls = True
+        return b""
+
+    def _after_login(self, raw: bytes, now_ns: int) -> bytes:
+        self._ready = True
+        return self._transaction(now_ns)
+
+    def _after_recipients(self, raw: bytes, now_ns: int) -> bytes:
+        """Behind the last recipient where no DATA comes: the message as one chunk."""
+        return self._carry(as_chunk(self._message.payload), None, now_ns)
+
+    def _after_data(self, raw: bytes, now_ns: int) -> bytes:
+        return self._carry(as_text(self._message.payload), None, now_ns)
+
+    def _after_body(self, raw: bytes, now_ns: int) -> bytes:
+        if self._suspect:
+            return self._broken("unsolicited", raw)
+        anomaly = self._notes.pop("anomaly", None) if self._notes else None
+        enhanced = enhanced_code(raw)
+        if enhanced is not None and enhanced[0] != "2":
+            anomaly = anomaly or "enhanced_mismatch"
+        codes = b" ".join([saying[:3] for saying in self._sayings])
+        notes = self._notes if self._taken == len(self._recipients) else self._all_notes()
+        return self._over(
+            Answer(
+                Outcome.ACCEPTED, int(raw[:3]), enhanced, raw[:REPLY_LIMIT], None, None,
+                str(anomaly) if anomaly else None, None, self._taken, notes or None, codes,
+            )
+        )  # fmt: skip
+
+    def _after_errand(self, raw: bytes, now_ns: int) -> bytes:
+        self.errand, self._steps, self._at = True, (), 0
+        return b""
+
+    def _after_refusal(self, step: Step, raw: bytes, now_ns: int) -> bytes:
+        """The flight in which the message was refused has been answered."""
+        refusal = self._refusal
+        assert refusal is not None
+        if step is not Step.DATA or raw[:1] != b"3":
+            if step is Step.BODY and raw[:1] == b"2" and not self._empty_text:
+                return self._broken("bad_code", raw)  # taken, though nobody could be meant
+            return self._over(refusal)
+        if self._taken:  # a lone dot would now deliver an empty message
+            return self._give_up(refusal)
+        # RFC 2920 section 3.1: a 354 although every recipient was refused; an empty text leads out of it.
+        self._empty_text = True
+        return self._carry(END_OF_TEXT, None, now_ns)
+
+    # ------------------------------------------------------------------ refusals
+
+    def _refused(self, step: Step, code: int, raw: bytes, now_ns: int) -> bytes | None:
+        """A reply that the step has not succeeded with; None where the flight goes on nevertheless."""
+        if step >= Step.RSET:
+            self.errand, self.usable, self._steps, self._at = False, False, (), 0
+            return b""
+        if step is Step.EHLO and code in UNIMPLEMENTED:
+            self._notes = {**(self._notes or {}), "helo_fallback": True}
+            self._journal.round_trip()
+            return self._say(hello(Step.HELO, self._config.local_name), now_ns)
+        if not 400 <= code < 600:
+            return self._broken("unsolicited" if self.carries else "bad_code", raw, code)
+        last_recipient = len(self._recipients) == len(self._message.recipients)
+        if self._refusal is None and (
+            step is not Step.RCPT or code == 421 or (last_recipient and not self._taken)
+        ):
+            self._refusal = _refusal(step, code, raw)
+        if step < Step.MAIL or code == 421 or (self.carries and step is Step.BODY):
+            self._journal.round_trip()
+            assert self._refusal is not None
+            return self._give_up(self._refusal)
+        return None
+
+    # ------------------------------------------------------------------ the end of a message
+
+    def _broken(self, anomaly: str, raw: bytes, code: int | None = None) -> bytes:
+        """Nothing that this server says can be relied on any more."""
+        if self.answer is not None or not self._steps:
+            self.usable = False
+            return b""
+        if self._steps[0] >= Step.RSET:
+            self.errand = False
+        if not self._sayings or self._sayings[-1] is not raw:
+            self._sayings.append(raw)
+        return self._give_up(
+            Answer(
+                self._journal.cut_off,
+                code,
+                enhanced_code(raw),
+                raw[:REPLY_LIMIT],
+                "protocol",
+                anomaly=anomaly,
+            )
+        )
+
+    def _give_up(self, answer: Answer) -> bytes:
+        """The end of the message, and of the connection."""
+        self.usable = False
+        return self._over(answer)
+
+    def _over(self, answer: Answer) -> bytes:
+        """The end of the message."""
+        if answer.outcome is not Outcome.ACCEPTED:
+            notes = {**self._all_notes(), **(answer.notes or {})}
+            answer = answer._replace(
+                replies=b"".join(self._sayings)[:REPLY_LIMIT] or None, notes=notes or None
+            )
+        self.answer = answer
+        self.carries = False
+        self._steps, self._at, self._flights = (), 0, []
+        return b""
+
+    def _all_notes(self) -> dict[str, Note]:
+        """The notes, with the reply to each recipient where not all were taken."""
+        notes = dict(self._notes or {})
+        if self._taken < len(self._recipients):
+            notes["replies"] = [(code, text_of(raw, RECIPIENT_REPLY_LIMIT)) for code, raw in self._recipients]
+        return notes
+
+
+def _refusal(step: Step, code: int, raw: bytes) -> Answer:
+    """What a 4yz or 5yz means for the message."""
+    enhanced, reply = enhanced_code(raw), raw[:REPLY_LIMIT]
+    if step < Step.MAIL:
+        kind = "auth" if step >= Step.AUTH_PLAIN else "refused"
+        return Answer(Outcome.FAILED, code, enhanced, reply, kind)
+    if step is Step.MAIL and code in WANTS_AUTH:
+        return Answer(Outcome.FAILED, code, enhanced, reply, "auth_missing")
+    outcome = Outcome.REJECTED_PERM if code >= 500 else Outcome.REJECTED_TEMP
+    return Answer(outcome, code, enhanced, reply, _CLASSES.get(code, "rejected"))
+
+
+_CLASSES = {555: "param"}
+_BODY_ALONE = (Step.BODY,)
+_AFTER: Sequence[Callable[[SmtpClient, bytes, int], bytes]] = [
+    {
+        Step.BANNER: SmtpClient._after_banner,
+        Step.EHLO: SmtpClient._after_hello,
+        Step.HELO: SmtpClient._after_hello,
+        Step.STARTTLS: SmtpClient._after_starttls,
+        Step.AUTH_PLAIN: SmtpClient._after_login,
+        Step.AUTH_PASSWORD: SmtpClient._after_login,
+        Step.RCPT: SmtpClient._after_recipients,
+        Step.DATA: SmtpClient._after_data,
+        Step.BODY: SmtpClient._after_body,
+    }.get(step, SmtpClient._after_errand)
+    for step in Step
+]
+"""step -> what follows when its flight has been answered well and no flight was planned behind it."""
