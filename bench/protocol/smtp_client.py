@@ -6,7 +6,7 @@
     write(machine.begin(message, journal, now_ns))   # connected; with implicit TLS, secured
     ...
     write(machine.receive(data, now_ns))             # b"": nothing to send now
-    if machine.carries: ...                          # that was the message: tell `handed_over` when it is gone
+    if machine.carries: ...                          # that was the message: `handed_over` when it is gone
     if machine.wants_tls: ...                        # do the handshake, then write(machine.secured(now_ns))
     if machine.answer: ...                           # the message has ended
 
@@ -91,9 +91,17 @@ class SmtpClient:
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
         self._flights: list[Flight] = []  # those to come before the message, the next one last
-        self._envelope: tuple[str, tuple[str, ...], int, bool, Envelope] | None = None
+        self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
         self._message: Message
         self._journal: Journal
+        self._refusal: Answer | None = None
+        self._notes: dict[str, Note] | None = None
+        self._sayings: list[bytes] = []  # every reply to this message's commands
+        self._recipients: list[tuple[int, bytes]] = []  # those to RCPT
+        self._taken = 0  # recipients
+        self._skip = 0  # replies to come that are the rest of one that came too early
+        self._suspect = False  # whether one came too early
+        self._empty_text = False
         self.wants_tls = False
         """The server is ready for the handshake."""
         self.carries = False
@@ -118,17 +126,15 @@ class SmtpClient:
         return "envelope" if uses_pipeline(self._capabilities, self._config) else "mail"
 
     def begin(self, message: Message, journal: Journal, now_ns: int) -> bytes:
-        """Take on the next message; what to send. `answer` may be there at once: a message that the server
-        does not offer to take."""
+        """Take on the next message; what to send.
+
+        `answer` may be there at once: for a message that the server does not offer to take.
+        """
         self._message, self._journal = message, journal
-        self.answer: Answer | None = None
-        self._refusal: Answer | None = None
-        self._notes: dict[str, Note] | None = None
-        self._taken = 0  # recipients
+        self.answer = self._refusal = self._notes = None
+        self._taken = self._skip = 0
         self._empty_text = self._suspect = False
-        self._skip = 0  # replies to come that are the rest of one that came too early
-        self._sayings: list[bytes] = []
-        self._recipients: list[tuple[int, bytes]] = []
+        self._sayings, self._recipients = [], []
         return self._transaction(now_ns) if self._ready else self._say(BANNER, now_ns)
 
     def secured(self, now_ns: int) -> bytes:
@@ -183,10 +189,7 @@ class SmtpClient:
                 if reply.anomaly is not None and self._at < len(self._steps):
                     self._notes = {**(self._notes or {}), "anomaly": reply.anomaly}
                     self.usable = False
-                if out:
-                    out = self._spoke_early(reply.raw, out)
-                else:
-                    out = self._take(reply.code, reply.raw, now_ns)
+                out = self._spoke_early(reply.raw, out) if out else self._take(reply.code, reply.raw, now_ns)
         except ReplyError as error:
             return self._broken(error.anomaly, error.raw)
         pending = parser.pending
@@ -219,6 +222,10 @@ class SmtpClient:
             if steps[at] is Step.BODY:
                 self._journal.enter("body" if self.carries else "reply", now_ns)
             return b""
+        return self._landed(step, raw, now_ns)
+
+    def _landed(self, step: Step, raw: bytes, now_ns: int) -> bytes:
+        """All of a flight has been answered."""
         if step < Step.RSET:
             self._journal.round_trip()
         if self._refusal is not None:
@@ -279,13 +286,10 @@ class SmtpClient:
     def _envelope_of(self, message: Message) -> Envelope:
         payload, kept = message.payload, self._envelope
         size, eight_bit = len(payload), not payload.isascii()
-        if kept is not None and kept[2] == size and kept[3] == eight_bit:
-            if kept[0] == message.sender and kept[1] == message.recipients:
-                return kept[4]
-        sender, recipients = message.sender, message.recipients
-        found = envelope(sender, recipients, size, eight_bit, self._capabilities, self._config)
-        self._envelope = (sender, recipients, size, eight_bit, found)
-        return found
+        described = (message.sender, message.recipients, size, eight_bit)
+        if kept is None or kept[0] != described:
+            kept = self._envelope = (described, envelope(*described, self._capabilities, self._config))
+        return kept[1]
 
     def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""

@@ -113,7 +113,7 @@ class ReplyParser:
 
 
 def one_line(data: bytes) -> int | None:
-    """The code where `data` is exactly one reply of one well-formed line, as nearly all input is, else None."""
+    """The code where `data` is exactly one well-formed reply of one line, as nearly all input is."""
     last = len(data) - 2
     if data[3:4] == b" " and data.find(b"\r") == last and data.find(b"\n") == last + 1 and last < LINE_LIMIT:
         return CODES.get(data[:3])

@@ -144,7 +144,7 @@ class Envelope(NamedTuple):
     flights: tuple[Flight, ...]
     """All before the one that carries the message."""
     ahead: Flight | None
-    """What goes in front of the message, in its own flight: where chunks may be pipelined, the whole envelope."""
+    """What goes in front of the message in the same flight: all of it where chunks may be pipelined."""
 
 
 def envelope(
