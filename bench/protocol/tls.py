@@ -40,12 +40,16 @@ class _Tls:
         pieces = []
         with suppress(ssl.SSLWantReadError):
             if not self.established:
-                self._object.do_handshake()
-                self.established = True
+                self._shake_hands()
             while piece := self._object.read(READ_BYTES):
                 pieces.append(piece)
             self.ended = True
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _shake_hands(self) -> None:
+        """Go on with the handshake. Raises ssl.SSLWantReadError where that needs more."""
+        self._object.do_handshake()
+        self.established = True
 
     def send(self, data: bytes) -> None:
         """Say something."""
@@ -79,12 +83,13 @@ class ServerTls(_Tls):
 class ClientTls(_Tls):
     """The client's side; `session`, from an earlier connection, asks for a shorter handshake."""
 
-    __slots__ = ("round_trips",)
+    __slots__ = ("_offered", "round_trips")
 
     def __init__(
         self, context: ssl.SSLContext, server_name: str, session: ssl.SSLSession | None = None
     ) -> None:
         super().__init__(context, server_side=False, server_name=server_name, session=session)
+        self._offered = session
         self.round_trips = 0
         """Flights of the handshake that have been answered."""
 
@@ -92,6 +97,20 @@ class ClientTls(_Tls):
         """Make the first flight. Raises ssl.SSLError."""
         with suppress(ssl.SSLWantReadError):
             self._object.do_handshake()
+
+    def _shake_hands(self) -> None:
+        waiting = self._outgoing.pending
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            if self._outgoing.pending > waiting:  # a whole flight has come, as there is one to answer it
+                self.round_trips += 1
+            raise
+        except ssl.SSLError:
+            self.round_trips += 1  # a refusal is an answer, too
+            raise
+        self.round_trips += 1
+        self.established = True
 
     @property
     def version(self) -> str | None:
@@ -105,5 +124,36 @@ class ClientTls(_Tls):
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """What a later connection may go on with; with TLS 1.3 it comes after the handshake."""
-        return self._object.session
+        """What another connection may go on with; None where there is nothing, or nothing yet: with TLS 1.3
+        it comes after the handshake, and serves only once (RFC 8446, appendix C.4)."""
+        session = self._object.session
+        if session is None or not session.id:
+            return None
+        once = self._object.version() == "TLSv1.3"
+        used = once and self._offered is not None and session.id == self._offered.id
+        return None if used else session
+
+
+class TlsSessions:
+    """Makes the client's side of each connection of a case, and carries TLS sessions from one to the next.
+
+    Without `resume` nothing is carried: every handshake is a full one. With it a session belongs to one
+    connection at a time, so connections that are open at the same time have one each.
+    """
+
+    __slots__ = ("_context", "_kept", "_resume", "_server_name")
+
+    def __init__(self, context: ssl.SSLContext, server_name: str, resume: bool) -> None:
+        self._context, self._server_name, self._resume = context, server_name, resume
+        self._kept: list[ssl.SSLSession] = []
+
+    def new(self) -> ClientTls:
+        """For a connection that is about to shake hands. Raises ssl.SSLError."""
+        session = self._kept.pop() if self._kept else None
+        return ClientTls(self._context, self._server_name, session)
+
+    def keep(self, tls: ClientTls) -> None:
+        """Remember the session of a connection, for one that comes later. Once for each connection, when
+        the server has said something after the handshake: after the first answer, or at its end."""
+        if self._resume and (session := tls.session) is not None:
+            self._kept.append(session)

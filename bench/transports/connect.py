@@ -7,10 +7,12 @@ import errno
 import socket
 import ssl
 from collections.abc import Sequence
+from contextlib import suppress
 
 from bench.errors import SetupError
 from bench.guard import Guard
 from bench.model import Endpoint, Outcome, TlsMode, TlsSettings
+from bench.transports.dial import Unreachable, dial
 from bench.transports.session import Answer, AttemptFailed, Span
 
 _OURS = frozenset({errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE})
@@ -18,54 +20,67 @@ _OURS = frozenset({errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE})
 
 
 async def resolve(endpoint: Endpoint, span: Span, guard: Guard) -> tuple[str, ...]:
-    """The addresses to try, in order, each checked by the guard: what was allowed is what is used.
+    """The addresses to try, in the resolver's order, each checked by the guard: what was allowed is used.
 
-    Happens in the phase `dns`. Raises AttemptFailed, and RefusedError from the guard.
+    Happens in the phase `dns`. A name is asked for every time, as an application would do, by the
+    system's resolver in a thread; a host that is an address needs none of that. Raises AttemptFailed, and
+    RefusedError from the guard.
     """
     span.enter("dns")
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            endpoint.host, endpoint.port, type=socket.SOCK_STREAM
-        )
-    except socket.gaierror as error:
-        kind = "dns_temporary" if error.errno == socket.EAI_AGAIN else "dns"
-        raise AttemptFailed(Answer(Outcome.FAILED, error=kind, errno=error.errno)) from error
-    addresses = tuple(dict.fromkeys(str(each[4][0]) for each in found))
+    host = endpoint.host
+    addresses = (host,) if _is_address(host) else await _look_up(host, endpoint.port)
     for address in addresses:
         guard.check_address(address)
     return addresses
 
 
+async def _look_up(host: str, port: int) -> tuple[str, ...]:
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        kind = "dns_temporary" if error.errno == socket.EAI_AGAIN else "dns"
+        raise AttemptFailed(Answer(Outcome.FAILED, error=kind, errno=error.errno)) from error
+    except OSError as error:  # a resolver that cannot open a file
+        kind = "local" if error.errno in _OURS else "dns"
+        raise AttemptFailed(Answer(Outcome.FAILED, error=kind, errno=error.errno)) from error
+    return tuple(dict.fromkeys(str(each[4][0]) for each in found))
+
+
+def _is_address(host: str) -> bool:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError):
+            socket.inet_pton(family, host)
+            return True
+    return False
+
+
 async def connect(endpoint: Endpoint, span: Span, guard: Guard) -> socket.socket:
     """A connected, non-blocking socket with TCP_NODELAY; the phases `dns` and `tcp`.
 
-    The addresses of the host are tried in turn. Raises AttemptFailed when none of them answers.
+    Several addresses are tried as `dial` does it. Raises AttemptFailed when none of them answers, and
+    RefusedError from the guard.
     """
     addresses = await resolve(endpoint, span, guard)
     span.enter("tcp")
-    failures: list[tuple[str, int | None]] = []
-    for address in addresses:
-        try:
-            sock = await _connect_to(address, endpoint.port)
-        except OSError as error:
-            failures.append((address, error.errno))
-            continue
-        span.round_trip()
-        span.address, span.local_port = address, sock.getsockname()[1]
-        return sock
-    raise AttemptFailed(unreachable(failures))
-
-
-async def _connect_to(address: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    source = endpoint.source_address
+    if source is not None:
+        addresses = _of_family(addresses, source)
     try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await asyncio.get_running_loop().sock_connect(sock, (address, port))
-    except BaseException:
-        sock.close()
-        raise
+        sock, span.address, span.local_port = await dial(addresses, endpoint.port, source)
+    except Unreachable as error:
+        raise AttemptFailed(unreachable(error.failures)) from error
+    span.round_trip()
     return sock
+
+
+def _of_family(addresses: tuple[str, ...], source: str) -> tuple[str, ...]:
+    """The addresses that can be connected to from this one."""
+    fitting = tuple(address for address in addresses if (":" in address) == (":" in source))
+    if not fitting:
+        reason = f"no address of the server is of the family of the source address {source}"
+        notes = {"reason": reason, "addresses": addresses}
+        raise AttemptFailed(Answer(Outcome.FAILED, error="local", errno=errno.EAFNOSUPPORT, notes=notes))
+    return fitting
 
 
 def unreachable(failures: Sequence[tuple[str, int | None]]) -> Answer:

@@ -1,0 +1,153 @@
+"""From the addresses of a host to one connected socket: happy eyeballs (RFC 8305)."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import itertools
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import anyio
+
+from bench.transports.waiting import Handover
+
+ATTEMPT_DELAY_S = 0.25
+"""How long an address may keep silent before the next one is tried as well (RFC 8305, section 8)."""
+
+_BIND_ADDRESS_NO_PORT = 24 if sys.platform == "linux" else None
+"""linux/in.h; the socket module only knows it in later versions."""
+
+
+class Dialled(NamedTuple):
+    """A connected, non-blocking socket with TCP_NODELAY, and both of its ends."""
+
+    sock: socket.socket
+    address: str
+    local_port: int
+
+
+class Unreachable(Exception):
+    """No address could be connected to."""
+
+    def __init__(self, failures: Sequence[tuple[str, int | None]]) -> None:
+        super().__init__(failures)
+        self.failures = failures
+        """(address, errno) of each, in the order in which they were tried."""
+
+
+async def dial(addresses: Sequence[str], port: int, source: str | None = None) -> Dialled:
+    """Connect to the first address that answers, from the local address `source` if there is one.
+
+    The next address is tried once the one before has failed or been silent for `ATTEMPT_DELAY_S`; whoever
+    comes second is closed. Raises Unreachable. Cancelled, it leaves no socket open.
+    """
+    if len(addresses) != 1:
+        return await _race(interleaved(addresses), port, source)
+    try:
+        return await _open(addresses[0], port, source)
+    except OSError as error:
+        raise Unreachable([(addresses[0], error.errno)]) from error
+
+
+def interleaved(addresses: Sequence[str]) -> tuple[str, ...]:
+    """The families by turns, the family of the first address first; in each family the order stays."""
+    first = [address for address in addresses if _family(address) == _family(addresses[0])]
+    second = [address for address in addresses if _family(address) != _family(addresses[0])]
+    turns = itertools.zip_longest(first, second)
+    return tuple(address for turn in turns for address in turn if address is not None)
+
+
+async def _race(addresses: Sequence[str], port: int, source: str | None) -> Dialled:
+    connected: list[Dialled] = []
+    failures: dict[str, int | None] = dict.fromkeys(addresses)
+
+    async def attempt(address: str, over: anyio.Event) -> None:
+        try:
+            connected.append(await _open(address, port, source))
+            attempts.cancel_scope.cancel()
+        except OSError as error:
+            failures[address] = error.errno
+        over.set()
+
+    try:
+        async with anyio.create_task_group() as attempts:
+            for address in addresses:
+                over = anyio.Event()
+                attempts.start_soon(attempt, address, over)
+                with anyio.move_on_after(ATTEMPT_DELAY_S):
+                    await over.wait()
+    except BaseException:  # cancelled from outside in the moment in which one connected
+        _close(connected)
+        raise
+    _close(connected[1:])  # two in the same round of the event loop
+    if not connected:
+        raise Unreachable(list(failures.items()))
+    return connected[0]
+
+
+def _close(dialled: Sequence[Dialled]) -> None:
+    for each in dialled:
+        each.sock.close()
+
+
+async def _open(address: str, port: int, source: str | None) -> Dialled:
+    """Connect to one address. Raises OSError."""
+    sock = socket.socket(_family(address), socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source is not None:
+            _bind(sock, source)
+        number = await _connect(sock, (address, port))
+        if number:
+            raise OSError(number, os.strerror(number))
+        local: tuple[str, int] = sock.getsockname()[:2]
+        if local == (address, port):  # nobody listens, and the kernel gave us the very port: we met ourselves
+            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except BaseException:
+        sock.close()
+        raise
+    return Dialled(sock, address, local[1])
+
+
+async def _connect(sock: socket.socket, address: tuple[str, int]) -> int:
+    """The errno of the attempt, 0 when connected.
+
+    On loopback the handshake is over before the first call returns, though that still says EINPROGRESS;
+    asking again costs a system call, where waiting would cost a round of the event loop.
+    """
+    number = sock.connect_ex(address)
+    if number == errno.EINPROGRESS:
+        number = sock.connect_ex(address)
+        if number == errno.EALREADY:
+            await _writable(sock.fileno())
+            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    return 0 if number == errno.EISCONN else number
+
+
+async def _writable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    ready: Handover[None] = Handover(loop)
+    loop.add_writer(fd, ready.finish, None)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(fd)
+
+
+def _bind(sock: socket.socket, source: str) -> None:
+    if _BIND_ADDRESS_NO_PORT is not None:
+        # Without it each socket takes a port for itself, whatever it is going to be connected to, and the
+        # ports are used up after some 28,000 connections to all servers together instead of to each.
+        with suppress(OSError):  # an older kernel
+            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+    sock.bind((source, 0))
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
