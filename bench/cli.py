@@ -393,6 +393,8 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
                 f"  {each.id:<{width}}  {messages:>6} messages  {trips:<21}"
                 f"  about {format_duration(each.duration_ns)}  to {each.target}"
             )
+        for assumption in sorted({each.assumed for each in planned if each.assumed}):
+            click.echo(f"  the round trips hold {assumption}")
         total_ns = sum(each.duration_ns for each in planned)
         count = sum(each.messages or 0 for each in planned)
         click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")

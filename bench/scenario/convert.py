@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 from bench.errors import RefusedError
@@ -39,6 +41,9 @@ from bench.scenario.target import (
 from bench.scenario.tree import Node
 
 ID_KEYS = ("provider", "transport", "connection")
+MOCK_HOST = "127.0.0.1"
+_KEEPING = {f"pool.{key}" for key in form.keys_of(form.PoolForm) if key != "size"}
+"""Keys that are about connections being kept."""
 
 
 class Converter:
@@ -56,14 +61,16 @@ class Converter:
         target = replace(target, port=default_port(target, tls.mode))
         load = self._load(values, tree)
         client = self._client(values, tree, transport)
+        pool = self._pool(values, point, load)
         auth = _auth(values.auth)
         if auth is not None and tls.mode is TlsMode.NONE and not is_loopback(target):
             raise RefusedError(self._clear_text(tree, target))
+        varying = _meaningful(point.varying, transport, values.connection, client)
         fixed = {"provider": values.provider, "transport": transport.value, "connection": values.connection}
         return Case(
             index=index,
-            id=case_id(fixed, point),
-            labels={**fixed, "client": client, "load": load.model, **point.varying, **_insecure(tls)},
+            id=case_id(fixed, varying),
+            labels={**fixed, "client": client, "load": load.model, **varying, **_insecure(tls)},
             target=target,
             provider=values.provider,
             transport=transport,
@@ -75,9 +82,11 @@ class Converter:
             load=load,
             tls=tls,
             auth=auth,
-            pool=PoolOptions(values.pool.size or load.concurrency or load.max_in_flight or 1),
+            pool=pool,
             smtp=SmtpOptions(values.smtp.pipelining, values.smtp.chunking),
             timeout_ns=values.timeout,
+            workers=self._workers(values, tree, load, pool),
+            source_address=self._source_address(values, tree, target),
         )
 
     def _target(self, values: form.CaseForm, tree: Node) -> tuple[Target, Transport]:
@@ -163,6 +172,55 @@ class Converter:
             self._problems.add(tree.nearest("load"), text)
         return load
 
+    def _pool(self, values: form.CaseForm, point: Point, load: Load) -> PoolOptions:
+        pool = values.pool
+        size = pool.size or load.concurrency or load.max_in_flight or 1
+        if values.connection == Connection.UNPOOLED.value:
+            if "connection" not in point.varying:
+                self._refuse_keeping(point.tree)
+            return PoolOptions(size)
+        if pool.ping is not None and pool.idle_limit is not None and pool.ping >= pool.idle_limit:
+            text = "must be less than idle_limit: by then the connection is closed"
+            self._problems.add(point.tree.nearest("pool.ping"), text)
+        return PoolOptions(
+            size, pool.max_messages, pool.idle_limit, pool.max_age, pool.ping, pool.preconnect, pool.order
+        )
+
+    def _refuse_keeping(self, tree: Node) -> None:
+        """Where a matrix varies the connection, the unpooled cases just do without."""
+        pool = tree.entries.get("pool")
+        for key, node in pool.entries.items() if pool is not None else ():
+            if f"pool.{key}" in _KEEPING:
+                text = "means nothing with connection: unpooled, which keeps none; remove it"
+                self._problems.add(node, text, at_key=True)
+
+    def _workers(self, values: form.CaseForm, tree: Node, load: Load, pool: PoolOptions) -> int:
+        slots = {
+            "load.concurrency": load.concurrency,
+            "load.max_in_flight": load.max_in_flight,
+            "pool.size": pool.size,
+        }
+        for key, count in slots.items():
+            if count is not None and values.workers > count:
+                text = f"{values.workers} workers cannot share {key} {count}: each needs at least one"
+                self._problems.add(tree.nearest("workers"), text)
+        return values.workers
+
+    def _source_address(self, values: form.CaseForm, tree: Node, target: Target) -> str | None:
+        """The address as it stands; it must be of the target's kind where that is known."""
+        if values.source_address is None:
+            return None
+        source, at = ipaddress.ip_address(values.source_address), tree.nearest("source_address")
+        try:
+            other = ipaddress.ip_address(MOCK_HOST if target.kind is TargetKind.MOCK else target.host)
+        except ValueError:
+            return values.source_address  # a name: which addresses it has is found out by the run
+        if source.version != other.version:
+            self._problems.add(at, f"an IPv{source.version} address cannot reach the target at {other}")
+        elif source.is_loopback and not other.is_loopback:
+            self._problems.add(at, f"from {source} nothing but this machine can be reached, and not {other}")
+        return values.source_address
+
     def _clear_text(self, tree: Node, target: Target) -> str:
         at = tree.nearest("auth")
         where = f"{self._problems.file}:{at.line}:{at.column}: " if at.line else ""
@@ -175,9 +233,21 @@ def _insecure(tls: TlsSettings) -> dict[str, str]:
     return {} if tls.verify or tls.mode is TlsMode.NONE else {"tls.verify": "false"}
 
 
-def case_id(fixed: dict[str, str], point: Point) -> str:
+def _meaningful(
+    varying: Mapping[str, str], transport: Transport, connection: str, client: str
+) -> dict[str, str]:
+    """What varies and makes a difference to a case: only that is part of its labels and its id."""
+    idle = {"client.api" if transport is Transport.SMTP else "client.smtp"}
+    if connection == Connection.UNPOOLED.value:
+        idle |= _KEEPING
+    if client not in known.GROUPING_CLIENTS or transport is Transport.API:
+        idle |= {"smtp", "smtp.pipelining", "smtp.chunking"}
+    return {key: text for key, text in varying.items() if key not in idle}
+
+
+def case_id(fixed: Mapping[str, str], varying: Mapping[str, str]) -> str:
     """`provider/transport/connection` plus every other varying key as `/key=value`, sorted."""
-    others = sorted(f"{key}={text}" for key, text in point.varying.items() if key not in ID_KEYS)
+    others = sorted(f"{key}={text}" for key, text in varying.items() if key not in ID_KEYS)
     return "/".join((*(fixed[key] for key in ID_KEYS), *others))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -31,18 +30,21 @@ from bench.scenario.values import (
     Extension,
     InFlight,
     Mode,
+    Order,
     Provider,
     Rate,
     Recipients,
     SecretText,
     Size,
     SmtpClient,
+    SourceAddress,
     Span,
     StartRate,
     TransportName,
     UserText,
     Warmup,
     Word,
+    Workers,
 )
 
 
@@ -235,18 +237,12 @@ class ClientForm(Form):
     api: ApiClient = known.DEFAULT_CLIENT["api"]
 
 
-def _no_resumption(value: bool) -> bool:
-    if value:
-        raise ValueError(f"TLS resumption is {known.NOT_BUILT}; leave it false")
-    return value
-
-
 class TlsForm(Form):
     """How connections are secured."""
 
     mode: Mode | None = Field(None, description="starttls (then required), implicit or none.")
     verify: bool = Field(True, description="Check the server's certificate.")
-    resume: Annotated[bool, AfterValidator(_no_resumption)] = False
+    resume: bool = Field(False, description="Resume the TLS session of an earlier connection.")
     ca: str | None = Field(None, description="A PEM file beside the scenario with an authority to trust.")
 
 
@@ -258,11 +254,19 @@ class AuthForm(Form):
 
 
 class PoolForm(Form):
-    """The connections kept."""
+    """The connections there may be, and how long one is kept."""
 
     size: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
         None, description="Default: the concurrency, or max_in_flight in open models."
     )
+    max_messages: Count | None = Field(None, description="Messages that one connection is used for.")
+    idle_limit: Span | None = Field(None, description="How long a connection may lie unused.")
+    max_age: Span | None = Field(None, description="How long a connection is used at all.")
+    ping: Span | None = Field(
+        None, description="How long a connection may lie unused before it is asked for a sign of life."
+    )
+    preconnect: bool = Field(False, description="Open all connections before the first message.")
+    order: Order = Field("lifo", description="lifo: the one used last is used first; fifo: they take turns.")
 
 
 class SmtpForm(Form):
@@ -311,6 +315,8 @@ class CaseForm(Form):
     timeout: Span = Field(
         known.DEFAULT_TIMEOUT_NS, description="The most one message may take, connection included."
     )
+    workers: Workers = Field(1, description="Processes that share the load.")
+    source_address: SourceAddress | None = Field(None, description="The local IP address to connect from.")
 
 
 SECTIONS: dict[str, type[Form]] = {

@@ -16,13 +16,12 @@ CLIENTS: dict[Transport, tuple[str, ...]] = {
 }
 """Clients for each transport, the default first; the same names as the registry of `bench.transports`."""
 DEFAULT_CLIENT = {transport.value: names[0] for transport, names in CLIENTS.items()}
+GROUPING_CLIENTS = frozenset({"wire"})
+"""SMTP clients that use PIPELINING and CHUNKING; the others say one command at a time whatever is offered."""
 CLIENTS_NOT_BUILT = ("wire", "smtplib", "httpx2")
 
 NOT_BUILT = "not built yet in this version of sendbench"
-RESERVED_KEYS = frozenset(
-    {"workers", "batch", "faults", "retry", "compare"}
-    | {f"pool.{key}" for key in ("max_messages", "idle_limit", "max_age", "ping", "preconnect", "order")}
-)
+RESERVED_KEYS = frozenset({"batch", "faults", "retry", "compare"})
 """Keys of the version 1 form whose feature is not built yet, by dotted name."""
 
 DEFAULT_PROVIDER = "generic"
@@ -31,6 +30,8 @@ DEFAULT_SIZE = 10 * 1024
 DEFAULT_TIMEOUT_NS = 60 * 10**9
 DEFAULT_MAX_IN_FLIGHT = 100
 DEFAULT_CONCURRENCY = 1
+MAX_WORKERS = 64
+"""Most processes that may share the load of a case."""
 MAX_CASES = 1000
 MAX_MESSAGES = 10_000_000
 """Most messages a case may send, warm-up included."""

@@ -67,8 +67,8 @@ class _Loader:
         points, forms = self._points(tree, base.entries.get("matrix"))
         thresholds = self._thresholds(tree)
         self._problems.raise_first()
-        cases = self._cases(points, forms)
-        self._check_where(thresholds, cases, tree, lenient=bool(overrides))
+        cases, points = self._cases(points, forms)
+        self._check_where(thresholds, cases, points, tree, lenient=bool(overrides))
         self._problems.raise_first()
         self._check_messages(cases, points)
         self._problems.raise_first()
@@ -161,12 +161,14 @@ class _Loader:
                 self._problems.add(line, str(error))
         return tuple(parsed)
 
-    def _cases(self, points: list[Point], forms: list[form.CaseForm]) -> tuple[Case, ...]:
+    def _cases(self, points: list[Point], forms: list[form.CaseForm]) -> tuple[tuple[Case, ...], list[Point]]:
+        """The cases, each with its point; of points that differ in nothing that means anything, the first."""
         converter = Converter(self._files, self._problems)
-        return tuple(
-            converter.case(index, point, values)
-            for index, (point, values) in enumerate(zip(points, forms, strict=True))
-        )
+        found: dict[str, tuple[Case, Point]] = {}
+        for point, values in zip(points, forms, strict=True):
+            case = converter.case(len(found), point, values)
+            found.setdefault(case.id, (case, point))
+        return tuple(case for case, _ in found.values()), [point for _, point in found.values()]
 
     def _check_messages(self, cases: tuple[Case, ...], points: list[Point]) -> None:
         """Have each message built once for each way it travels; cases of a matrix share theirs."""
@@ -180,22 +182,29 @@ class _Loader:
                 note_unsendable(case, point.tree, self._check, self._problems)
 
     def _check_where(
-        self, thresholds: tuple[Threshold, ...], cases: tuple[Case, ...], tree: Node, *, lenient: bool
+        self,
+        thresholds: tuple[Threshold, ...],
+        cases: tuple[Case, ...],
+        points: list[Point],
+        tree: Node,
+        *,
+        lenient: bool,
     ) -> None:
+        keys = {key for case in cases for key in case.labels} | {key for p in points for key in p.varying}
         for threshold, node in zip(thresholds, tree.nearest("thresholds").items, strict=False):
             chosen = list(cases)
             for key, text in threshold.where:
-                if key not in cases[0].labels:
-                    self._problems.add(node, f"no case has the label {key!r}{suggest(key, cases[0].labels)}")
+                if key not in keys:
+                    self._problems.add(node, f"no case has the label {key!r}{suggest(key, keys)}")
                     break
-                values = {case.labels[key] for case in cases}
+                values = {case.labels[key] for case in cases if key in case.labels}
                 if text not in values and not lenient:
                     known = ", ".join(sorted(values))
                     self._problems.add(
                         node, f"no case has {key}={text}; there are {known}{suggest(text, values)}"
                     )
                     break
-                chosen = [case for case in chosen if case.labels[key] == text]
+                chosen = [case for case in chosen if case.labels.get(key) == text]
             else:
                 self._check_subject(threshold, chosen, node, lenient)
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from bench.model import Case, Connection, ServiceTime, TargetKind, TlsMode, Transport
+from bench.scenario import known
 
 KEPT_CPU_NS = 1_000_000
 """A guess at the CPU time client and mock spend on a message over a kept connection."""
@@ -30,6 +31,8 @@ class PlannedCase:
     round_trips: int
     """From the start of one message to its final answer, as a report counts them; without a retry or a
     fallback, and on a kept connection without what opens it."""
+    assumed: str
+    """What must be true of the server for that, as the end of a sentence; empty where the mock answers."""
     leave_taking: int
     """Round trips after the answer, before the next message: 1 for QUIT where connections are not kept."""
     duration_ns: int
@@ -46,24 +49,52 @@ def plan_case(case: Case) -> PlannedCase:
         messages=None if case.load.messages is None else case.load.warmup + case.load.messages,
         recipients=case.message.recipients_each,
         round_trips=round_trips(case),
+        assumed=assumed(case),
         leave_taking=leave_taking(case),
         duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case),
     )
 
 
 def round_trips(case: Case) -> int:
-    """The round trips that the protocol demands for one message, command by command, without QUIT."""
+    """The round trips that the protocol demands for one message, without QUIT.
+
+    What the client may use of PIPELINING and CHUNKING counts as offered, as it is by the mock.
+    """
     secure = case.tls.mode is not TlsMode.NONE
     unpooled = case.connection is Connection.UNPOOLED
     if case.transport is Transport.API:
         return 1 + (1 + secure if unpooled else 0)
-    message = 3 + case.message.recipients_each  # MAIL, RCPT for each, DATA, body
+    message = _envelope_and_body(case)
     if not unpooled:
         return message
     starttls = case.tls.mode is TlsMode.STARTTLS
     authenticated = case.auth is not None or case.target.kind is TargetKind.MOCK
     # connect, banner, EHLO; TLS; STARTTLS and the second EHLO; AUTH PLAIN
     return message + 3 + secure + 2 * starttls + authenticated
+
+
+def _envelope_and_body(case: Case) -> int:
+    extensions = used_extensions(case)
+    body = 1 if "CHUNKING" in extensions else 2  # BDAT brings the body; DATA waits for leave to send it
+    if "PIPELINING" not in extensions:
+        return 1 + case.message.recipients_each + body
+    return body  # MAIL and every RCPT travel with the DATA or the BDAT
+
+
+def used_extensions(case: Case) -> tuple[str, ...]:
+    """The extensions that save a round trip and that the client uses where the server offers them."""
+    if case.transport is Transport.API or case.client not in known.GROUPING_CLIENTS:
+        return ()
+    settings = {"PIPELINING": case.smtp.pipelining, "CHUNKING": case.smtp.chunking}
+    return tuple(name for name, setting in settings.items() if setting == "auto")
+
+
+def assumed(case: Case) -> str:
+    """`if the server offers PIPELINING and CHUNKING`: said of targets that a plan knows nothing of."""
+    extensions = used_extensions(case)
+    if not extensions or case.target.kind is TargetKind.MOCK:
+        return ""
+    return f"if the server offers {' and '.join(extensions)}"
 
 
 def leave_taking(case: Case) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator, WithJsonSchema
@@ -73,6 +74,7 @@ def _enum(words: tuple[str, ...]) -> WithJsonSchema:
 
 _CLIENTS = tuple(name for names in known.CLIENTS.values() for name in names)
 _SMTP, _API = known.CLIENTS[Transport.SMTP], known.CLIENTS[Transport.API]
+_ORDERS = ("lifo", "fifo")
 _MODES, _SETTINGS = ("starttls", "implicit", "none"), ("auto", "off")
 _TRANSPORTS, _CONNECTIONS = ("smtp", "api"), ("pooled", "unpooled")
 Provider = Annotated[
@@ -82,6 +84,7 @@ Client = Annotated[str, _one_of("client", _CLIENTS, known.CLIENTS_NOT_BUILT), _e
 SmtpClient = Annotated[str, _one_of("smtp client", _SMTP, known.CLIENTS_NOT_BUILT), _enum(_SMTP)]
 ApiClient = Annotated[str, _one_of("api client", _API, known.CLIENTS_NOT_BUILT), _enum(_API)]
 Extension = Annotated[str, _one_of("setting", _SETTINGS, ("on", "required", "always")), _enum(_SETTINGS)]
+Order = Annotated[str, _one_of("order", _ORDERS), _enum(_ORDERS)]
 Mode = Annotated[str, _one_of("TLS mode", _MODES), _enum(_MODES)]
 TransportName = Annotated[str, _one_of("transport", _TRANSPORTS), _enum(_TRANSPORTS)]
 ConnectionName = Annotated[str, _one_of("connection", _CONNECTIONS), _enum(_CONNECTIONS)]
@@ -106,6 +109,19 @@ Recipients = Annotated[
     ),
 ]
 
+
+def _source_address(text: str) -> str:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IP address such as 127.0.0.2") from None
+    if address.is_unspecified or address.is_multicast:
+        raise ValueError(f"{text} is not an address that a connection can come from")
+    return text
+
+
+SourceAddress = Annotated[str, AfterValidator(_source_address), WithJsonSchema({"type": "string"})]
+
 Word = str | int | float | bool
 """A scalar that is taken as the text it was written as."""
 
@@ -116,5 +132,6 @@ SecretText = Annotated[
 UserText = Annotated[InstanceOf[Secret] | str, WithJsonSchema({"type": "string"})]
 
 Count = Annotated[int, Field(ge=1, le=known.MAX_MESSAGES)]
+Workers = Annotated[int, Field(ge=1, le=known.MAX_WORKERS)]
 Warmup = Annotated[int, Field(ge=0, le=known.MAX_MESSAGES)]
 InFlight = Annotated[int, Field(ge=1, le=100_000)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,64 @@ def test_round_trips_are_those_the_report_counts_and_quit_stands_apart(
 ) -> None:
     planned = plan_case(only(tmp_path, TEN + body))
     assert (planned.round_trips, planned.leave_taking) == (trips, leave)
+
+
+OFF_OFF = "smtp: {pipelining: off, chunking: off}\n"
+BOTH = "smtp: {pipelining: auto, chunking: auto}\n"
+PIPELINED = "smtp: {pipelining: auto, chunking: off}\n"
+CHUNKED = "smtp: {pipelining: off, chunking: auto}\n"
+FIVE = "message: {recipients: 5}\n"
+FRESH = "connection: unpooled\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "trips"),
+    [
+        (OFF_OFF, 4),
+        (OFF_OFF + FIVE, 8),
+        (OFF_OFF + FRESH, 11),
+        (PIPELINED, 2),
+        (PIPELINED + FIVE, 2),
+        (PIPELINED + FRESH, 9),
+        (BOTH, 1),
+        (BOTH + FIVE, 1),
+        (BOTH + FRESH, 8),
+        (CHUNKED, 3),
+        (CHUNKED + FIVE, 7),
+        (CHUNKED + FRESH, 10),
+        (CHUNKED + "tls: {resume: true}\n" + FRESH, 10),
+    ],
+)
+def test_what_the_wire_client_saves_by_sending_commands_together(
+    tmp_path: Path, body: str, trips: int
+) -> None:
+    case = replace(only(tmp_path, TEN + body), client="wire")
+    planned = plan_case(case)
+    assert (planned.round_trips, planned.assumed) == (trips, "")
+    one_by_one = plan_case(only(tmp_path, TEN + body.replace("auto", "off"))).round_trips
+    for client in ("aiosmtplib", "smtplib"):  # whatever the settings
+        assert plan_case(replace(case, client=client)).round_trips == one_by_one
+
+
+@pytest.mark.parametrize(
+    ("body", "client", "assumed"),
+    [
+        (BOTH, "wire", "if the server offers PIPELINING and CHUNKING"),
+        (PIPELINED, "wire", "if the server offers PIPELINING"),
+        (CHUNKED, "wire", "if the server offers CHUNKING"),
+        (OFF_OFF, "wire", ""),
+        (BOTH, "smtplib", ""),
+    ],
+)
+def test_what_another_server_offers_is_an_assumption(
+    tmp_path: Path, body: str, client: str, assumed: str
+) -> None:
+    case = only(tmp_path, TEN + body + "target: smtp://127.0.0.1\n")
+    assert plan_case(replace(case, client=client)).assumed == assumed
+
+
+def test_an_api_assumes_nothing(tmp_path: Path) -> None:
+    assert plan_case(replace(only(tmp_path, TEN + "transport: api\n"), client="wire")).assumed == ""
 
 
 @pytest.mark.parametrize(
