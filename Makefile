@@ -87,6 +87,23 @@ calibrate: .venv/.dev ## Planted truth: does the report recover it? Minutes; wri
 	@$(BIN)/python -m pytest tests/calibration -m 'slow and not live' $(ARGS)
 	@! test -f reports/calibration.md || echo "report: reports/calibration.md"
 
+# Postfix and nginx must be there (Debian: postfix libsasl2-modules nginx-light); everything else is unpacked
+# into .servers, because Debian's OpenSMTPD and Postfix cannot both be installed. Both need root to run.
+.PHONY: servers
+servers: .venv/.dev .servers/.ready ## SMTP and HTTP against real servers: Postfix, OpenSMTPD, aiosmtpd, smtp-server, nginx
+	@$(BIN)/python -m pytest tests/servers -m 'slow and not live' $(ARGS)
+	@! test -f reports/servers.md || echo "report: reports/servers.md"
+
+SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json)
+.servers/.ready: $(SERVERS) .venv/.python
+	@echo "fetching the servers into .servers" >&2
+	@rm -rf .servers && mkdir -p .servers/debian .servers/npm
+	@cd .servers/debian && apt-get -qq download opensmtpd sasl2-bin && for deb in *.deb; do dpkg -x "$$deb" .; done
+	@.venv/bin/python -m venv .servers/venv
+	@.servers/venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/servers.txt
+	@cp tests/servers/npm/*.json .servers/npm && npm ci --prefix .servers/npm --silent --ignore-scripts
+	@touch $@
+
 # ---------------------------------------------------------------------------- installing
 
 .PHONY: install
@@ -145,13 +162,14 @@ requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/
 	}; \
 	pin --upgrade --output-file requirements/dev.txt --extra dev pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml && \
-	pin --upgrade --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in
+	pin --upgrade --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in && \
+	pin --upgrade --output-file requirements/servers.txt requirements/servers.in
 
 # ---------------------------------------------------------------------------- the rest
 
 .PHONY: clean
 clean: ## Remove .venv and every cache; results/ and reports/ stay
-	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+	@rm -rf .venv .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 	@find bench tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help
