@@ -2,18 +2,21 @@
 
 Only valid cases of this run count as evidence. Claims about times are about a distance, so
 they are judged at the RTT nearest to 50 ms and not at all without a network in between; the
-evidence names the RTT, and for a sweep the values at the others.
+evidence names the RTT, and for a sweep the values at the others. The SMTP of the claims is the
+dialogue of one command at a time: cases that sent commands together are not judged as if they were it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from bench.analysis.groups import (
     LEAST_RTT_MS,
     Group,
     at_reference,
     comparable,
+    groups_commands,
     lightest,
     listed,
     median,
@@ -31,25 +34,34 @@ POOLING = "Pooling connections amortises the handshake and narrows SMTP's gap to
 API_FAST = "An HTTP API takes 50 to 200 ms a message"
 RATIO = "The API is 5 to 10 times faster than SMTP"
 BATCH = "1,000 messages are 1,000 SMTP transactions, where a batch endpoint needs a few calls"
+TOGETHER = (
+    "the SMTP cases that send several commands at a time do not count: the claim is about one at a time"
+)
 SET_UP = "From 100 messages per second on, setting up SMTP connections is the bottleneck"
 
 
 def judge_claims(summary: Summary) -> tuple[Claim, ...]:
     """Every claim, in the order of `design.md`, with a verdict and the numbers behind it."""
-    groups = comparable(summary)
+    groups = [plain for group in comparable(summary) if (plain := _one_at_a_time(group)).cases]
+    together = any(groups_commands(case) for case in summary.cases)
+    aside = f"; {TOGETHER}" if together else ""
     return (
-        _within(SMTP_SLOW, groups, (500.0, 1500.0), (("smtp", "unpooled", "on a new connection"),)),
-        _pooling(groups),
+        _within(SMTP_SLOW, groups, (500.0, 1500.0), (("smtp", "unpooled", "on a new connection"),), aside),
+        _pooling(groups, aside),
         _within(
             API_FAST,
             groups,
             (50.0, 200.0),
             (("api", "unpooled", "on a new connection"), ("api", "pooled", "kept alive")),
         ),
-        _ratio(groups),
+        _ratio(groups, aside),
         _batch(summary),
         _set_up(summary),
     )
+
+
+def _one_at_a_time(group: Group) -> Group:
+    return replace(group, cases=tuple(case for case in group.cases if not groups_commands(case)))
 
 
 def _not_tested(text: str, why: str) -> Claim:
@@ -80,11 +92,13 @@ _Ways = tuple[tuple[str, str, str], ...]
 """transport, connection, and how a sentence calls that"""
 
 
-def _within(text: str, groups: Sequence[Group], limits: tuple[float, float], ways: _Ways) -> Claim:
+def _within(
+    text: str, groups: Sequence[Group], limits: tuple[float, float], ways: _Ways, aside: str = ""
+) -> Claim:
     """Whether every way that was measured, at the reference RTT, lies within the limits (ms)."""
     having = [group for group in lightest(groups) if any(group.find(t, c) for t, c, _ in ways)]
     if not having:
-        return _not_tested(text, "no valid case of this run sends that way")
+        return _not_tested(text, f"no valid case of this run sends that way{aside}")
     distant = _distant(having)
     if not distant:
         return _not_tested(text, _too_near(having))
@@ -103,13 +117,13 @@ def _times(group: Group, ways: _Ways) -> str:
     return f"{' and '.join(parts)} {group.at}"
 
 
-def _pooling(groups: Sequence[Group]) -> Claim:
+def _pooling(groups: Sequence[Group], aside: str) -> Claim:
     """Holds where the pooled median is below the unpooled one and their intervals lie apart."""
     having = [
         group for group in lightest(groups) if group.find("smtp", "unpooled") and group.find("smtp", "pooled")
     ]
     if not having:
-        return _not_tested(POOLING, "it takes valid cases of SMTP both pooled and unpooled")
+        return _not_tested(POOLING, f"it takes valid cases of SMTP both pooled and unpooled{aside}")
     judged = at_reference(_distant(having) or having)
     evidence = listed(_pooling_evidence(group) for group in judged)
     gains = [_gain(group) for group in judged]
@@ -144,11 +158,11 @@ def _pooling_evidence(group: Group) -> str:
     return text
 
 
-def _ratio(groups: Sequence[Group]) -> Claim:
+def _ratio(groups: Sequence[Group], aside: str) -> Claim:
     """Like is compared with like: both on new connections, both kept; the unlike pair only if alone."""
     having = [group for group in lightest(groups) if _ratios(group)]
     if not having:
-        return _not_tested(RATIO, "it takes valid cases of both SMTP and the API")
+        return _not_tested(RATIO, f"it takes valid cases of both SMTP and the API{aside}")
     distant = _distant(having)
     if not distant:
         return _not_tested(RATIO, _too_near(having))
@@ -189,6 +203,7 @@ def _batch(summary: Summary) -> Claim:
 def _set_up(summary: Summary) -> Claim:
     """Whether unpooled SMTP stays below 100 messages per second where pooled SMTP goes beyond."""
     smtp = [c for c in summary.cases if c.labels.get("transport") == "smtp" and c.generator.valid]
+    smtp = [case for case in smtp if not groups_commands(case)] or smtp  # like against like
     fresh = [case for case in smtp if case.labels.get("connection") == "unpooled"]
     kept = [case for case in smtp if case.labels.get("connection") == "pooled"]
     if not fresh or not kept:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from bench.analysis.groups import Group, median, median_ms, number, trips
+from bench.analysis.groups import Group, extensions, median, median_ms, number, trips
 from bench.model import CaseSummary
 
 _STEPS = {
@@ -18,9 +18,9 @@ _STEPS = {
 def contrast(group: Group) -> list[str]:
     """One or two sentences about the valid cases of a group; none where there is nothing to compare."""
     sentences = []
-    ways = {way: case for way in _STEPS if (case := group.find(*way))}
-    if any(transport == "smtp" for transport, _ in ways) and len(ways) > 1:
-        sentences.append(_sentence(group, [(_STEPS[way], case) for way, case in ways.items()]))
+    chain = [step for way in _STEPS for step in _steps(group, *way)]
+    if any(case.labels.get("transport") == "smtp" for _, case in chain) and len(chain) > 1:
+        sentences.append(_sentence(group, chain))
     fresh_api, kept_api = group.find("api", "unpooled"), group.find("api", "pooled")
     fresh_smtp = group.find("smtp", "unpooled")
     if fresh_api and fresh_smtp:
@@ -30,6 +30,17 @@ def contrast(group: Group) -> list[str]:
             _sentence(group, [("", fresh_api), ("keeping the API's connection alive", kept_api)])
         )
     return sentences
+
+
+def _steps(group: Group, transport: str, connection: str) -> list[tuple[str, CaseSummary]]:
+    """The plainest case of a way; where connections are kept, those that use further extensions after it."""
+    cases = group.ways(transport, connection)
+    steps = [(_STEPS[transport, connection], case) for case in cases[:1]]
+    for case in cases[1:] if connection == "pooled" else ():
+        had, has = extensions(steps[-1][1].labels), extensions(case.labels)
+        if set(has) > set(had):
+            steps.append((" with ".join(name for name in has if name not in had), case))
+    return steps
 
 
 def _sentence(group: Group, chain: list[tuple[str, CaseSummary]]) -> str:

@@ -15,6 +15,7 @@ LEAST_RTT_MS = 5.0
 
 _TRAVEL = ("transport", "connection", "client", "load")
 """Labels that say how a message travels; `load` repeats in words what `load.<key>` says."""
+_EXTENSIONS = ("pipelining", "chunking")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,18 @@ class Group:
     cases: tuple[CaseSummary, ...]
 
     def find(self, transport: str, connection: str) -> CaseSummary | None:
-        """The case that travels this way, if it is valid and has a median."""
-        for case in self.cases:
-            travel = (case.labels.get("transport"), case.labels.get("connection"))
-            if travel == (transport, connection) and usable(case):
-                return case
-        return None
+        """The case that travels this way, if it is valid and has a median; of several the plainest."""
+        return next(iter(self.ways(transport, connection)), None)
+
+    def ways(self, transport: str, connection: str) -> list[CaseSummary]:
+        """All that travel this way; those that may use more extensions (`smtp.*`) stand further back."""
+        found = [
+            case
+            for case in self.cases
+            if (case.labels.get("transport"), case.labels.get("connection")) == (transport, connection)
+            and usable(case)
+        ]
+        return sorted(found, key=lambda case: len(extensions(case.labels)))
 
     @property
     def at(self) -> str:
@@ -56,6 +63,16 @@ def median_ms(case: CaseSummary) -> float:
 def usable(case: CaseSummary) -> bool:
     """Whether something may be concluded from the case."""
     return case.generator.valid and median(case) is not None
+
+
+def extensions(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """What an SMTP case may use where its run varies that: `pipelining`, `chunking`, both or neither."""
+    return tuple(name for name in _EXTENSIONS if labels.get(f"smtp.{name}", "off") != "off")
+
+
+def groups_commands(case: CaseSummary) -> bool:
+    """Whether its messages sent several commands in one go, whatever the settings were."""
+    return "envelope" in case.phases
 
 
 def comparable(summary: Summary) -> tuple[Group, ...]:
@@ -144,7 +161,7 @@ def _short(case: CaseSummary) -> str:
 
 
 def _is_travel(key: str) -> bool:
-    return key in _TRAVEL or key.startswith("client.")
+    return key in _TRAVEL or key.startswith(("client.", "smtp."))
 
 
 def _varying(cases: Iterable[CaseSummary]) -> set[str]:

@@ -361,3 +361,14 @@ def test_any_run_gets_whole_sentences(
         assert "  " not in sentence
     assert len(answer.claims) == 6
     assert all(claim.evidence for claim in answer.claims)
+
+
+def test_each_way_of_a_sweep_has_a_line_of_its_own(planted: Planted) -> None:
+    found = sentences(
+        planted.summary(
+            *sweep(planted, SMTP_KEPT + "/smtp.pipelining=off", 4, 3.0),
+            *sweep(planted, SMTP_KEPT + "/smtp.pipelining=auto", 1, 3.0),
+        )
+    )
+    lines = [each for each in found if "service = " in each]
+    assert [line.partition(": ")[2][:15] for line in lines] == ["service = 4.0 x", "service = 1.0 x"]

@@ -8,7 +8,7 @@ import pytest
 
 from bench.analysis import judge_claims
 from bench.analysis.claims import API_FAST, BATCH, POOLING, RATIO, SET_UP, SMTP_SLOW
-from bench.model import CaseSummary, Claim, ClaimVerdict, Summary
+from bench.model import CaseSummary, Claim, ClaimVerdict, PhaseSummary, Summary
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import Planted
@@ -184,3 +184,43 @@ def test_a_batch_claim_needs_batches(planted: Planted) -> None:
     assert (
         found.evidence == "no case of this run sends in batches; over SMTP 400 messages took 400 transactions"
     )
+
+
+OFF, BOTH = "/smtp.chunking=off/smtp.pipelining=off", "/smtp.chunking=auto/smtp.pipelining=auto"
+TOGETHER = {"envelope": PhaseSummary(400, 50.0, 51.0)}
+
+
+def test_claims_are_judged_on_the_dialogue_of_one_command_at_a_time(planted: Planted) -> None:
+    fresh, kept, fresh_api, kept_api = four(planted)
+    plain = planted.summary(fresh, kept, fresh_api, kept_api)
+    several = planted.summary(
+        planted.case(SMTP_KEPT + BOTH, 54.0, 1.0, rate=75.0, phases=TOGETHER),
+        planted.case(SMTP_NEW + BOTH, 418.0, 8.0, phases=TOGETHER),
+        planted.case(SMTP_NEW + OFF, 568.0, 11.0),
+        planted.case(SMTP_KEPT + OFF, 205.0, 4.0),
+        fresh_api,
+        kept_api,
+    )
+    for text in (SMTP_SLOW, POOLING, API_FAST, RATIO, SET_UP):
+        assert claim(several, text) == claim(plain, text)
+
+
+def test_where_all_smtp_sends_commands_together_the_claims_about_it_are_not_tested(planted: Planted) -> None:
+    summary = planted.summary(
+        planted.case(SMTP_NEW, 418.0, 8.0, phases=TOGETHER),
+        planted.case(SMTP_KEPT, 54.0, 1.0, phases=TOGETHER),
+        planted.case(API_NEW, 157.0, 3.0),
+        planted.case(API_KEPT, 53.0, 1.0),
+    )
+    for text in (SMTP_SLOW, POOLING, RATIO):
+        found = claim(summary, text)
+        assert found.verdict is UNTESTED
+        assert "the claim is about one at a time" in found.evidence
+    assert claim(summary, API_FAST).verdict is HOLDS
+    assert "at a time" not in claim(planted.summary(planted.case(API_KEPT, 53.0, 1.0)), SMTP_SLOW).evidence
+
+
+def test_setting_up_connections_is_no_matter_of_the_dialogue(planted: Planted) -> None:
+    fresh = rising(planted, SMTP_NEW, [40.0, 70.0, 71.0], phases=TOGETHER)
+    summary = planted.summary(*fresh, *rising(planted, SMTP_KEPT, [200.0, 400.0, 800.0], phases=TOGETHER))
+    assert claim(summary, SET_UP).verdict is HOLDS
