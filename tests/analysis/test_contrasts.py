@@ -48,5 +48,5 @@ def test_what_pipelining_and_chunking_change_is_said_step_by_step(planted: Plant
 def test_only_what_adds_an_extension_is_a_step(
     planted: Planted, ways: list[tuple[str, float, float]], expected: str
 ) -> None:
-    found = sentences(planted.summary(*(planted.case(SMTP_KEPT + how, ms, count) for how, ms, count in ways)))
-    assert found[0] == f"At 50 ms round trip, {expected}"
+    summary = planted.summary(*(planted.case(SMTP_KEPT + how, ms, count) for how, ms, count in ways))
+    assert explain(summary).sentences[0] == f"At 50 ms round trip, {expected}"
