@@ -114,7 +114,7 @@ class _Runner:
                 engine = Engine(
                     case=case,
                     composer=Composer(case.message, payload, self.writer.key_prefix(case)),
-                    make_session=session_maker(case, endpoint, self.options.guard, request),
+                    make_session=session_maker(case, endpoint, self.options.guard, request, self.alarm),
                     recorder=self.writer,
                     clock=self.clock,
                     alarm=self.alarm,
@@ -199,6 +199,7 @@ def _direct_endpoint(case: Case, target: Target) -> Endpoint:
         auth=case.auth,
         server_name=target.host,
         path=target.path if case.transport is Transport.API else "",
+        source_address=case.source_address,
     )
 
 
@@ -207,12 +208,21 @@ def _mock_endpoint(case: Case, ready: Ready) -> Endpoint:
     if case.transport is Transport.SMTP:
         assert ready.smtp is not None
         host, port = ready.smtp
-        return Endpoint(host, port, tls, case.auth or ready.credentials.smtp, server_name=host)
+        auth = case.auth or ready.credentials.smtp
+        return Endpoint(host, port, tls, auth, server_name=host, source_address=case.source_address)
     url = urlsplit(ready.api[case.provider])
     if url.hostname is None or url.port is None:
         raise SetupError(f"the mock named an address without a port: {ready.api[case.provider]}")
     auth = case.auth or ready.credentials.api.get(case.provider)
-    return Endpoint(url.hostname, url.port, tls, auth, server_name=url.hostname, path=url.path)
+    return Endpoint(
+        url.hostname,
+        url.port,
+        tls,
+        auth,
+        server_name=url.hostname,
+        path=url.path,
+        source_address=case.source_address,
+    )
 
 
 # --------------------------------------------------------------------------- facts

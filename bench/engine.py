@@ -19,7 +19,7 @@ from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
 from bench.pacing import Pacer, pacer_for
 from bench.store import RESERVATION
-from bench.transports import Answer, Pool, Release, Session, SessionMaker, Span
+from bench.transports import NOTHING, Answer, Pool, Release, Session, SessionMaker, Span
 
 DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
@@ -120,7 +120,8 @@ class Engine:
     _marks: _Marks = field(init=False, default_factory=_Marks)
     _pacer: Pacer = field(init=False)
     _pool: Pool = field(init=False)
-    _in_flight: anyio.Semaphore = field(init=False)
+    _in_flight: anyio.Semaphore | None = field(init=False, default=None)
+    """What bounds an open model; the workers of a closed one bound themselves."""
     _schedule: anyio.CancelScope = field(init=False)
     _seq: int = field(init=False, default=0)
     """The next message to be taken up."""
@@ -133,10 +134,13 @@ class Engine:
     def __post_init__(self) -> None:
         self._pacer = pacer_for(self.case.load, self.seed)
         self._pool = Pool(
-            self.case.pool.size, self.make_session, keep=self.case.connection is Connection.POOLED
+            self.case.pool,
+            self.make_session,
+            keep=self.case.connection is Connection.POOLED,
+            clock=self.clock,
         )
-        limit = self.case.load.max_in_flight or self.case.load.concurrency or self.case.pool.size
-        self._in_flight = anyio.Semaphore(limit, fast_acquire=True)
+        if self.case.load.max_in_flight is not None:
+            self._in_flight = anyio.Semaphore(self.case.load.max_in_flight, fast_acquire=True)
         self._schedule = anyio.CancelScope()
         self.progress.scheduled = self._pacer.count
 
@@ -148,6 +152,8 @@ class Engine:
             with anyio.CancelScope() as cut:
                 async with anyio.create_task_group() as watch:
                     watch.start_soon(self._obey_stop, cut)
+                    watch.start_soon(self._pool.look_after)
+                    await self._pool.preconnect(self.case.timeout_ns)
                     await (self._open() if self.case.load.open else self._closed())
                     watch.cancel_scope.cancel()
         finally:
@@ -238,14 +244,20 @@ class Engine:
     async def _one(self, slot: _Slot) -> None:
         """Take a message from ready to its sample."""
         started = False
+        in_flight = self._in_flight
         try:
-            async with self._in_flight:
+            if in_flight is not None:
+                await in_flight.acquire()
+            try:
                 session = await self._pool.acquire()
                 if self.stop:  # it waited for its turn, and now the run is over
                     await self._pool.release(session, clean=True, refused=False)
                     return
                 started = True
                 await self._send(slot, session)
+            finally:
+                if in_flight is not None:
+                    in_flight.release()
         finally:
             if not started:
                 self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
@@ -260,7 +272,9 @@ class Engine:
             raise
         finally:
             self._note_end(span, answer)
-            release, took_ns = await self._give_back(session, answer)
+            release, took_ns = NOTHING, 0
+            if answer.outcome is not Outcome.ACCEPTED or answer.anomaly or not self._pool.put_back(session):
+                release, took_ns = await self._give_back(session, answer)
             self._record(answer, self._sample(slot, session, span, answer, release, took_ns))
 
     def _note_end(self, span: Span, answer: Answer) -> None:
@@ -288,7 +302,7 @@ class Engine:
     def _drop(self, seq: int, due_ns: int | None, ready_ns: int | None = None) -> None:
         answer = Answer(Outcome.DROPPED)
         slot = _Slot(self.composer.envelope(seq), 0, due_ns, ready_ns)
-        self._record(answer, self._sample(slot, None, None, answer, Release(), 0))
+        self._record(answer, self._sample(slot, None, None, answer, NOTHING, 0))
 
     def _sample(
         self,
@@ -299,46 +313,46 @@ class Engine:
         release: Release,
         release_ns: int,
     ) -> Sample:
-        message = slot.message
-        notes = dict(answer.notes or {})
-        if span is not None and span.local_port is not None:
-            notes |= {"local_port": span.local_port, "address": span.address}
-        if release.rset:
-            notes["rset"] = True
-        return Sample(
-            case=self.case.id,
-            key=message.key,
-            seq=message.seq,
-            attempt=0 if span is None else 1,
-            worker=slot.worker,
-            warmup=message.seq < self.case.load.warmup,
-            cold=span is not None and span.local_port is not None,
-            due_ns=slot.due_ns,
-            ready_ns=slot.ready_ns,
-            start_ns=span.start_ns if span else None,
-            end_ns=span.end_ns if span else None,
-            phases=span.phases if span else {},
-            outcome=answer.outcome,
-            round_trips=span.round_trips if span else None,
-            quit_ns=release_ns if release.quit else None,
-            connection_id=session.connection_id if session else None,
-            connection_use=session.uses if session else None,
-            client=self.case.client,
-            http_version=session.http_version if session else None,
-            tls_version=session.tls_version if session else None,
-            phase_at_end=span.phase if span else None,
+        message, case = slot.message, self.case
+        sample = Sample(
+            case.id,
+            message.key,
+            message.seq,
+            0 if span is None else 1,
+            slot.worker,
+            message.seq < case.load.warmup,
+            False,
+            slot.due_ns,
+            slot.ready_ns,
+            None,
+            None,
+            {},
+            answer.outcome,
+            client=case.client,
             code=answer.code,
             enhanced_code=answer.enhanced_code,
             reply=answer.reply,
             error=answer.error,
             errno=answer.errno,
             anomaly=answer.anomaly,
-            notes=json.dumps(notes) if notes else None,
+            notes=_notes_of(answer, span, release),
+            replies=answer.replies,
             recipients=len(message.recipients),
             recipients_accepted=answer.recipients_accepted,
-            bytes_sent=span.bytes_sent if span else None,
             message_id=answer.message_id,
         )
+        if span is not None:
+            sample.cold = span.local_port is not None
+            sample.start_ns, sample.end_ns, sample.phases = span.start_ns, span.end_ns, span.phases
+            sample.round_trips, sample.phase_at_end = span.round_trips, span.phase
+            sample.bytes_sent = span.bytes_sent
+            sample.tcp_rtt_ns, sample.retransmits = span.tcp_rtt_ns, span.retransmits
+        if session is not None:
+            sample.connection_id, sample.connection_use = session.connection_id, session.uses
+            sample.http_version, sample.tls_version = session.http_version, session.tls_version
+        if release.quit:
+            sample.quit_ns = release_ns
+        return sample
 
     def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks
@@ -361,3 +375,16 @@ class Engine:
             interrupted=bool(self.stop),
             quits=quits,
         )
+
+
+def _notes_of(answer: Answer, span: Span | None, release: Release) -> str | None:
+    """What there is no column for, as JSON."""
+    connected = span is not None and span.local_port is not None
+    if not (answer.notes or connected or release.rset):
+        return None
+    notes = dict(answer.notes or {})
+    if span is not None and connected:
+        notes |= {"local_port": span.local_port, "address": span.address}
+    if release.rset:
+        notes["rset"] = True
+    return json.dumps(notes)

@@ -3,7 +3,7 @@
 ::
 
     machine = SmtpClient(config)
-    write(machine.begin(message, journal, now_ns))   # connected; with implicit TLS, secured
+    write(machine.begin(message, journal, now_ns))   # the connection is there
     ...
     write(machine.receive(data, now_ns))             # b"": nothing to send now
     if machine.carries: ...                          # that was the message: `handed_over` when it is gone
@@ -84,7 +84,7 @@ class SmtpClient:
 
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
-        self._secure = config.tls is TlsMode.IMPLICIT
+        self._secure = False
         self._ready = False  # whether the connection is open for messages
         self._capabilities = Capabilities()
         self._parser: ReplyParser | None = None  # only while a reply is not whole
@@ -92,7 +92,7 @@ class SmtpClient:
         self._at = 0  # ... and which of them is next
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
-        self._message: Message
+        self._message: Message | None = None
         self._journal: Journal
         self._refusal: Answer | None = None
         self._notes: dict[str, Note] | None = None
@@ -103,7 +103,7 @@ class SmtpClient:
         self._suspect = False  # whether one came too early
         self._empty_text = False
         self.wants_tls = False
-        """The server is ready for the handshake."""
+        """It is time for the handshake: with implicit TLS at once, else when the server is ready."""
         self.carries = False
         """The message, or its one chunk, is on its way to the kernel."""
         self.usable = True
@@ -125,21 +125,28 @@ class SmtpClient:
         """The phase in which a message begins once the connection is open."""
         return "envelope" if uses_pipeline(self._capabilities, self._config) else "mail"
 
-    def begin(self, message: Message, journal: Journal, now_ns: int) -> bytes:
-        """Take on the next message; what to send.
+    def begin(self, message: Message | None, journal: Journal, now_ns: int) -> bytes:
+        """Take on the next message; what to send. Without one the connection is opened, as an errand.
 
         `answer` may be there at once: for a message that the server does not offer to take.
         """
         self._message, self._journal = message, journal
-        self.answer = self._refusal = self._notes = None
+        self.answer = self.errand = self._refusal = self._notes = None
         self._taken = self._skip = 0
         self._empty_text = self._suspect = False
         self._sayings, self._recipients = [], []
-        return self._transaction(now_ns) if self._ready else self._say(BANNER, now_ns)
+        if self._ready:
+            return self._transaction(now_ns)
+        if self._config.tls is TlsMode.IMPLICIT:
+            self.wants_tls = True
+            return b""
+        return self._say(BANNER, now_ns)
 
     def secured(self, now_ns: int) -> bytes:
         """The handshake that was wanted is over; what to send. What was offered before counts no more."""
         self.wants_tls, self._secure, self._capabilities = False, True, Capabilities()
+        if self._config.tls is TlsMode.IMPLICIT:
+            return self._say(BANNER, now_ns)
         return self._say(hello(Step.EHLO, self._config.local_name), now_ns)
 
     def handed_over(self, now_ns: int) -> None:
@@ -267,19 +274,23 @@ class SmtpClient:
 
     def _run(self, flight: Flight) -> bytes:
         """Something that belongs to no message."""
-        self._steps, self._at, self.errand = flight.steps, 0, None
-        self._refusal, self._sayings = None, []
+        self._steps, self._at = flight.steps, 0
+        self.answer = self.errand = self._refusal = None
+        self._sayings = []
         return flight.data
 
     def _transaction(self, now_ns: int) -> bytes:
         """The first flight of the message."""
+        message = self._message
+        if message is None:
+            return self._after_errand(b"", now_ns)
         try:
-            found = self._envelope_of(self._message)
+            found = self._envelope_of(message)
         except Unsendable as error:
             notes = {**(self._notes or {}), "reason": str(error)}
             return self._over(Answer(Outcome.FAILED, error="local", notes=notes))
         if found.ahead is not None:
-            return self._carry(as_chunk(self._message.payload), found.ahead, now_ns)
+            return self._carry(as_chunk(message.payload), found.ahead, now_ns)
         self._flights = list(found.flights[:0:-1])
         return self._say(found.flights[0], now_ns)
 
@@ -290,6 +301,11 @@ class SmtpClient:
         if kept is None or kept[0] != described:
             kept = self._envelope = (described, envelope(*described, self._capabilities, self._config))
         return kept[1]
+
+    @property
+    def _payload(self) -> bytes:
+        assert self._message is not None
+        return self._message.payload
 
     def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""
@@ -332,10 +348,10 @@ class SmtpClient:
 
     def _after_recipients(self, raw: bytes, now_ns: int) -> bytes:
         """Behind the last recipient where no DATA comes: the message as one chunk."""
-        return self._carry(as_chunk(self._message.payload), None, now_ns)
+        return self._carry(as_chunk(self._payload), None, now_ns)
 
     def _after_data(self, raw: bytes, now_ns: int) -> bytes:
-        return self._carry(as_text(self._message.payload), None, now_ns)
+        return self._carry(as_text(self._payload), None, now_ns)
 
     def _after_body(self, raw: bytes, now_ns: int) -> bytes:
         if self._suspect:
@@ -384,16 +400,19 @@ class SmtpClient:
             return self._say(hello(Step.HELO, self._config.local_name), now_ns)
         if not 400 <= code < 600:
             return self._broken("unsolicited" if self.carries else "bad_code", raw, code)
-        last_recipient = len(self._recipients) == len(self._message.recipients)
-        if self._refusal is None and (
-            step is not Step.RCPT or code == 421 or (last_recipient and not self._taken)
-        ):
+        if self._refusal is None and (step is not Step.RCPT or code == 421 or self._none_taken):
             self._refusal = _refusal(step, code, raw)
         if step < Step.MAIL or code == 421 or (self.carries and step is Step.BODY):
             self._journal.round_trip()
             assert self._refusal is not None
             return self._give_up(self._refusal)
         return None
+
+    @property
+    def _none_taken(self) -> bool:
+        """Whether every recipient has been refused."""
+        message = self._message
+        return message is not None and not self._taken and len(self._recipients) == len(message.recipients)
 
     # ------------------------------------------------------------------ the end of a message
 

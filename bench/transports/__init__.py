@@ -3,39 +3,107 @@
 from __future__ import annotations
 
 import itertools
+import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 
+from bench.clock import Alarm
 from bench.errors import SetupError
 from bench.guard import Guard
 from bench.model import Case, Endpoint
+from bench.protocol.smtp_client import ClientConfig
+from bench.protocol.tls import TlsSessions
 from bench.providers import get_provider
 from bench.providers.base import Request
 from bench.transports.connect import client_context
-from bench.transports.pool import Pool, Release
+from bench.transports.pool import NOTHING, Pool, Release
 from bench.transports.session import Answer, Session, Span
+from bench.transports.waiting import Deadlines
 
-__all__ = ["Answer", "Pool", "Release", "Session", "Span", "session_maker"]
+__all__ = ["MAKERS", "NOTHING", "Answer", "Pool", "Release", "Session", "Span", "session_maker"]
 
 SessionMaker = Callable[[], Session]
 
 
-def session_maker(case: Case, endpoint: Endpoint, guard: Guard, request: Request | None) -> SessionMaker:
-    """What makes unconnected sessions for a case, numbered from 1 on.
+def session_maker(
+    case: Case, endpoint: Endpoint, guard: Guard, request: Request | None, alarm: Alarm, first_id: int = 1
+) -> SessionMaker:
+    """What makes unconnected sessions for a case, numbered from `first_id` on.
 
     Raises SetupError where no session could ever connect.
     """
-    numbers = itertools.count(1)
-    context = client_context(endpoint.tls)
-    match case.client:
-        case "aiosmtplib":
-            from bench.transports.aiosmtplib import AioSmtpSession
+    maker = MAKERS.get((str(case.transport), case.client))
+    if maker is None:
+        raise SetupError(f"there is no client called {case.client!r} for {case.transport}")
+    numbers = itertools.count(first_id)
+    kit = _Kit(case, endpoint, guard, client_context(endpoint.tls), request, alarm, lambda: next(numbers))
+    return maker(kit)
 
-            return lambda: AioSmtpSession(endpoint, guard, context, next(numbers))
-        case "httpx":
-            from bench.transports.httpx import HttpxSession
 
-            if request is None:
-                raise SetupError("httpx sends over an API; the case has transport smtp")
-            provider = get_provider(case.provider)
-            return lambda: HttpxSession(endpoint, guard, context, lambda: next(numbers), provider, request)
-    raise SetupError(f"there is no client called {case.client!r}")
+@dataclass(frozen=True, slots=True)
+class _Kit:
+    """What sessions are made from."""
+
+    case: Case
+    endpoint: Endpoint
+    guard: Guard
+    context: ssl.SSLContext | None
+    request: Request | None
+    alarm: Alarm
+    next_id: Callable[[], int]
+
+    @property
+    def call(self) -> Request:
+        assert self.request is not None  # every case over an API has one
+        return self.request
+
+    @property
+    def tls_sessions(self) -> TlsSessions | None:
+        if self.context is None:
+            return None
+        return TlsSessions(self.context, self.endpoint.server_name, self.endpoint.tls.resume)
+
+
+def _wire_smtp(kit: _Kit) -> SessionMaker:
+    from bench.transports.wire_smtp import WireSmtpSession
+
+    endpoint, options = kit.endpoint, kit.case.smtp
+    config = ClientConfig(
+        endpoint.tls.mode,
+        endpoint.auth,
+        pipelining=options.pipelining == "auto",
+        chunking=options.chunking == "auto",
+    )
+    tls, deadlines = kit.tls_sessions, Deadlines(kit.alarm)
+    return lambda: WireSmtpSession(endpoint, kit.guard, tls, kit.next_id, config, deadlines)
+
+
+def _wire_http(kit: _Kit) -> SessionMaker:
+    from bench.transports.wire_http import WireHttpSession
+
+    provider, deadlines = get_provider(kit.case.provider), Deadlines(kit.alarm)
+    return lambda: WireHttpSession(
+        kit.endpoint, kit.guard, kit.context, kit.next_id(), provider, kit.call, deadlines
+    )
+
+
+def _aiosmtplib(kit: _Kit) -> SessionMaker:
+    from bench.transports.aiosmtplib import AioSmtpSession
+
+    return lambda: AioSmtpSession(kit.endpoint, kit.guard, kit.context, kit.next_id())
+
+
+def _httpx(kit: _Kit) -> SessionMaker:
+    from bench.transports.httpx import HttpxSession
+
+    provider = get_provider(kit.case.provider)
+    return lambda: HttpxSession(kit.endpoint, kit.guard, kit.context, kit.next_id, provider, kit.call)
+
+
+MAKERS: dict[tuple[str, str], Callable[[_Kit], SessionMaker]] = {
+    ("smtp", "wire"): _wire_smtp,
+    ("smtp", "aiosmtplib"): _aiosmtplib,
+    ("api", "wire"): _wire_http,
+    ("api", "httpx"): _httpx,
+}
+"""(transport, client) -> how to make its sessions; what a client needs is only loaded with its first case."""

@@ -103,6 +103,7 @@ class Link:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
+            self._out += data
             self._loop.call_soon(self._end, error)  # the receiver is in the middle of something
             return
         if sent < len(data):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
+from bench.clock import Clock
+from bench.model import PoolOptions
 from bench.transports.session import Recovery, Session
 
 QUIT_LIMIT_S = 1.0
@@ -23,29 +27,54 @@ class Release:
     """Whether an RSET was answered: a round trip that belongs to no message."""
 
 
-class Pool:
-    """At most `size` connections at a time; a full pool makes the next message wait.
+NOTHING = Release()
 
-    With `keep`, a connection goes back for the next message (the one used last is used
-    first, so that a half-idle pool keeps few connections warm); without, every message
-    gets a fresh one.
+
+class Pool:
+    """At most `options.size` connections at a time; a full pool makes the next message wait, in order.
+
+    With `keep`, a connection goes back for the next message, as long as the options allow; without, every
+    message gets a fresh one. A connection that has reached a limit is left in order and replaced by the
+    next message that needs one, which pays for it.
     """
 
-    def __init__(self, size: int, make: Callable[[], Session], *, keep: bool) -> None:
-        self._slots = anyio.Semaphore(size, fast_acquire=True)
+    def __init__(
+        self, options: PoolOptions, make: Callable[[], Session], *, keep: bool, clock: Clock
+    ) -> None:
+        self._options = options
         self._make = make
         self._keep = keep
-        self._idle: list[Session] = []
+        self._clock = clock
+        self._free = options.size
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._idle: deque[_Idle] = deque()
+        self._opened_ns: dict[int, int] = {}
+        """connection_id -> when it was first given out; only where age matters."""
+        self._from_left = options.order == "fifo"
+
+    # ------------------------------------------------------------------ a message's way
 
     async def acquire(self) -> Session:
         """Wait for a slot, then give the session that has it: an idle one or a new, unconnected one."""
-        await self._slots.acquire()
+        if self._free:
+            self._free -= 1
+        else:
+            await self._wait()
         while self._idle:
-            session = self._idle.pop()
+            session = (self._idle.popleft() if self._from_left else self._idle.pop()).session
             if session.alive:
                 return session
             await session.abort()
         return self._make()
+
+    def put_back(self, session: Session) -> bool:
+        """Give a slot back with its connection, whose message was accepted, where that takes no waiting;
+        False where it takes `release`."""
+        if not self._keep or not session.alive or self._is_used_up(session):
+            return False
+        self._idle.append(_Idle(session, self._clock()))
+        self._give_slot()
+        return True
 
     async def release(self, session: Session, *, clean: bool, refused: bool) -> Release:
         """Give the slot back, and tell what that took.
@@ -56,21 +85,109 @@ class Pool:
         try:
             if not clean:
                 await session.abort()
-                return Release()
-            if not self._keep:
+                return NOTHING
+            if not self._keep or self._is_used_up(session):
                 return Release(quit=await _leave(session))
             recovery = await _prove(session, refused=refused)
             if recovery.clean:
-                self._idle.append(session)
+                self._idle.append(_Idle(session, self._clock()))
             else:
                 await session.abort()
             return Release(rset=recovery.rset)
         finally:
-            self._slots.release()
+            self._give_slot()
+
+    def _is_used_up(self, session: Session) -> bool:
+        options = self._options
+        if options.max_messages is not None and session.uses >= options.max_messages:
+            return True
+        if options.max_age_ns is None:
+            return False
+        opened_ns = self._opened_ns.setdefault(session.connection_id, self._clock())
+        return self._clock() - opened_ns >= options.max_age_ns
+
+    async def _wait(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._give_slot()  # it came too late
+            raise
+
+    def _give_slot(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    # ------------------------------------------------------------------ between messages
+
+    async def preconnect(self, timeout_ns: int) -> int:
+        """Open every connection now, where the options ask for it; how many could be."""
+        if not self._options.preconnect or not self._keep:
+            return 0
+        sessions = [self._make() for _ in range(self._options.size)]
+        async with anyio.create_task_group() as tasks:
+            for session in sessions:
+                tasks.start_soon(self._open, session, timeout_ns)
+        return len(self._idle)
+
+    async def _open(self, session: Session, timeout_ns: int) -> None:
+        if await session.open(self._clock, timeout_ns):
+            self._idle.append(_Idle(session, self._clock()))
+        else:
+            await session.abort()
+
+    async def look_after(self) -> None:
+        """Leave connections that have lain idle for too long, and ask others for a sign of life; until
+        cancelled. Without such limits there is nothing to do."""
+        options = self._options
+        limits = [limit for limit in (options.idle_ns, options.ping_ns) if limit is not None]
+        if not limits or not self._keep:
+            return
+        while True:
+            await anyio.sleep(min(limits) / 4e9)
+            await self._look_through()
+
+    async def _look_through(self) -> None:
+        options, now_ns = self._options, self._clock()
+        for idle in list(self._idle):
+            if idle not in self._idle or not self._free:
+                continue
+            unused_ns, unpinged_ns = now_ns - idle.since_ns, now_ns - idle.pinged_ns
+            if options.idle_ns is not None and unused_ns >= options.idle_ns:
+                self._take_out(idle)
+                await _leave(idle.session)
+                self._give_slot()
+            elif options.ping_ns is not None and unpinged_ns >= options.ping_ns:
+                self._take_out(idle)
+                await self._ping(idle)
+
+    def _take_out(self, idle: _Idle) -> None:
+        """While something is said on it, an idle connection has a slot: there are never more than `size`."""
+        self._idle.remove(idle)
+        self._free -= 1
+
+    async def _ping(self, idle: _Idle) -> None:
+        alive = False
+        try:
+            with anyio.move_on_after(QUIT_LIMIT_S):
+                alive = await idle.session.ping()
+        finally:
+            if alive:
+                idle.pinged_ns = self._clock()
+                self._idle.appendleft(idle)
+            else:
+                await idle.session.abort()
+            self._give_slot()
 
     async def close(self) -> tuple[int, ...]:
         """Take leave on every idle connection, all at once; the ids of those whose QUIT was answered."""
-        idle, self._idle = self._idle, []
+        idle, self._idle = self._idle, deque()
         answered: list[int] = []
 
         async def leave(session: Session) -> None:
@@ -78,9 +195,19 @@ class Pool:
                 answered.append(session.connection_id)
 
         async with anyio.create_task_group() as tasks:
-            for session in idle:
-                tasks.start_soon(leave, session)
+            for each in idle:
+                tasks.start_soon(leave, each.session)
         return tuple(sorted(answered))
+
+
+class _Idle:
+    """A connection nobody uses, and since when."""
+
+    __slots__ = ("pinged_ns", "session", "since_ns")
+
+    def __init__(self, session: Session, now_ns: int) -> None:
+        self.session = session
+        self.since_ns = self.pinged_ns = now_ns
 
 
 async def _leave(session: Session) -> bool:

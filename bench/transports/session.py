@@ -142,6 +142,14 @@ class Session(Protocol):
         """
         ...
 
+    async def open(self, clock: Clock, timeout_ns: int) -> bool:
+        """Connect without a message, as far as the client can; whether the connection is there."""
+        ...
+
+    async def ping(self) -> bool:
+        """Ask the server for a sign of life, where the protocol has a way; whether the connection is fit."""
+        ...
+
     async def recover(self) -> Recovery:
         """Prove after a refusal that the connection is clean; if it is not, it must be given up."""
         ...
@@ -157,6 +165,12 @@ class Session(Protocol):
 
 class LibrarySession(ABC):
     """What a session by somebody else's library has to bring along: `exchange`, and the rest of `Session`."""
+
+    @property
+    @abstractmethod
+    def alive(self) -> bool:
+        """See `Session`."""
+        ...
 
     @property
     @abstractmethod
@@ -181,3 +195,11 @@ class LibrarySession(ABC):
             return Answer(span.cut_off, error="timeout")
         finally:
             span.end()
+
+    async def open(self, clock: Clock, timeout_ns: int) -> bool:
+        """See `Session.open`: the libraries connect with their first message."""
+        return False
+
+    async def ping(self) -> bool:
+        """See `Session.ping`: what the library shows of the connection's state has to do."""
+        return self.alive

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from bench.clock import Alarm
 from bench.model import Message, Outcome
 from bench.transports.session import Answer, LibrarySession, Recovery, Span
 
@@ -38,6 +39,13 @@ class FakeAlarm:
         target_ns = at_ns - self._clock.offset_ns + self._late_ns
         await anyio.lowlevel.checkpoint()
         self._clock.now_ns = max(self._clock.now_ns, target_ns)
+
+
+class Quiet(Alarm):
+    """Never rings, and needs no event loop."""
+
+    def __init__(self) -> None:
+        pass
 
 
 @dataclass

@@ -16,7 +16,7 @@ from bench.transports import session_maker
 from bench.transports.connect import client_context, resolve, unreachable
 from bench.transports.session import AttemptFailed, Span
 from tests.store.samples import make_case
-from tests.transports.fakes import FakeClock
+from tests.transports.fakes import FakeClock, Quiet
 
 ENDPOINT = Endpoint("localhost", 25, TlsSettings(TlsMode.NONE), None, "localhost")
 
@@ -75,4 +75,4 @@ def test_each_case_has_an_ssl_context_of_its_own() -> None:
 def test_an_authority_that_cannot_be_read_is_told_before_any_message() -> None:
     endpoint = Endpoint("localhost", 25, TlsSettings(ca_file="/nowhere/ca.pem"), None, "localhost")
     with pytest.raises(SetupError, match="certificate authority"):
-        session_maker(make_case(), endpoint, Guard(), None)
+        session_maker(make_case(), endpoint, Guard(), None, Quiet())

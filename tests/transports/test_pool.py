@@ -8,16 +8,17 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from bench.model import PoolOptions
 from bench.transports.pool import Pool
 from bench.transports.session import Recovery
-from tests.transports.fakes import FakeSession
+from tests.transports.fakes import FakeClock, FakeSession
 
 pytestmark = pytest.mark.anyio
 
 
 def pool_of(size: int, *, keep: bool, log: list[str]) -> Pool:
     numbers = itertools.count(1)
-    return Pool(size, lambda: FakeSession(next(numbers), log=log), keep=keep)
+    return Pool(PoolOptions(size), lambda: FakeSession(next(numbers), log=log), keep=keep, clock=FakeClock())
 
 
 async def test_a_kept_connection_is_used_again_last_in_first_out() -> None:
@@ -94,7 +95,7 @@ async def test_a_reset_that_hangs_ends_the_connection(monkeypatch: pytest.Monkey
             raise AssertionError
 
     log: list[str] = []
-    pool = Pool(1, lambda: Silent(log=log, opened=True), keep=True)
+    pool = Pool(PoolOptions(1), lambda: Silent(log=log, opened=True), keep=True, clock=FakeClock())
     session = await pool.acquire()
     assert not (await pool.release(session, clean=True, refused=True)).rset
     assert log == ["1:abort"]
@@ -133,7 +134,7 @@ async def test_a_leave_taking_that_hangs_is_cut_short(monkeypatch: pytest.Monkey
             await anyio.sleep_forever()
             raise AssertionError
 
-    pool = Pool(1, lambda: Silent(log=[]), keep=False)
+    pool = Pool(PoolOptions(1), lambda: Silent(log=[]), keep=False, clock=FakeClock())
     session = await pool.acquire()
     assert not (await pool.release(session, clean=True, refused=False)).quit
     assert await pool.acquire() is not session

@@ -8,10 +8,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from bench.clock import RunClock
+from bench.clock import Alarm, RunClock
 from bench.guard import Guard
 from bench.message import build_parts
-from bench.model import Auth, Case, Connection, Endpoint, Message, Outcome, TlsMode, TlsSettings, Transport
+from bench.model import (
+    Auth,
+    Case,
+    Connection,
+    Endpoint,
+    Message,
+    Outcome,
+    PoolOptions,
+    TlsMode,
+    TlsSettings,
+    Transport,
+)
 from bench.providers import payload_for
 from bench.transports import Answer, Pool, Release, Session, Span, session_maker
 from tests.store.samples import make_case
@@ -138,14 +149,17 @@ class Sender:
     timeout_s: float = 5.0
     payload: bytes = b""
     seq: int = 0
+    alarm: Alarm = field(default_factory=Alarm)
     pool: Pool = field(init=False)
 
     def __post_init__(self) -> None:
         parts = build_parts(self.case.message, seed=1, date=datetime(2026, 11, 23, tzinfo=UTC))
         payload, request = payload_for(self.case, parts)
         self.payload = self.payload or payload
-        make = session_maker(self.case, self.endpoint, Guard(), request)
-        self.pool = Pool(1, make, keep=self.case.connection is Connection.POOLED)
+        make = session_maker(self.case, self.endpoint, Guard(), request, self.alarm)
+        self.pool = Pool(
+            PoolOptions(1), make, clock=RunClock(), keep=self.case.connection is Connection.POOLED
+        )
 
     async def send(self) -> Sent:
         """One message; its phases tile its time, whatever became of it."""
@@ -194,3 +208,4 @@ async def sender(
         yield found
     finally:
         await found.pool.close()
+        found.alarm.close()
