@@ -9,10 +9,8 @@ were is only known of a message that was accepted.
 
 from __future__ import annotations
 
-import re
 import ssl
 from base64 import b64encode
-from collections.abc import Sequence
 
 import aiosmtplib
 from aiosmtplib import SMTP, SMTPResponseException
@@ -20,12 +18,10 @@ from aiosmtplib import SMTP, SMTPResponseException
 from bench.guard import Guard
 from bench.model import Auth, Endpoint, Message, Outcome, TlsMode
 from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, LibrarySession, Notes, Recovery, Span
+from bench.transports.replies import accepted, goes_on, per_recipient, refusal
+from bench.transports.session import Answer, AttemptFailed, LibrarySession, Recovery, Span
 
-_ENHANCED = re.compile(r"^([245]\.\d{1,3}\.\d{1,3})\b")
 _LOCAL_NAME = "sendbench.example"
-_RECIPIENT_REPLY_LIMIT = 1024
-"""Characters of the reply to one recipient that are kept until they have been masked."""
 
 
 class AioSmtpSession(LibrarySession):
@@ -134,21 +130,13 @@ class AioSmtpSession(LibrarySession):
         span.round_trip()
         span.enter("rcpt")
         replies = await self._recipients(client, message, span)
-        taken = sum(code < 300 for code, _ in replies)
         span.enter("data")
         # From here on the library tells neither what had been sent nor how often it waited.
         span.handed_over, span.round_trips_known, span.bytes_sent = True, False, None
         response = await client.data(message.payload)
-        span.round_trips_known, span.bytes_sent = True, len(message.payload)
+        span.round_trips_known = True
         span.round_trip(2)
-        return Answer(
-            Outcome.ACCEPTED,
-            code=response.code,
-            enhanced_code=_enhanced(response.message),
-            reply=_reply(response.code, response.message),
-            recipients_accepted=taken,
-            notes=_per_recipient(replies) if taken < len(replies) else None,
-        )
+        return accepted(response.code, response.message, message.payload, replies, span)
 
     async def _recipients(self, client: SMTP, message: Message, span: Span) -> list[tuple[int, str]]:
         """The reply to each recipient; raises the last refusal when all were refused."""
@@ -158,9 +146,9 @@ class AioSmtpSession(LibrarySession):
                 response = await client.rcpt(recipient)
             except aiosmtplib.SMTPRecipientRefused as error:
                 replies.append((error.code, error.message))
-                if not _goes_on(replies, len(message.recipients)):
+                if not goes_on(replies, len(message.recipients)):
                     raise AttemptFailed(
-                        _refusal(error, span)._replace(notes=_per_recipient(replies))
+                        _refusal(error, span)._replace(notes=per_recipient(replies))
                     ) from error
             else:
                 replies.append((response.code, response.message))
@@ -202,35 +190,6 @@ class AioSmtpSession(LibrarySession):
             self._client.close()
 
 
-def _enhanced(text: str) -> str | None:
-    match = _ENHANCED.match(text)
-    return match[1] if match else None
-
-
-def _reply(code: int, text: str) -> bytes:
-    return f"{code} {text}".encode("utf-8", "surrogateescape")[:REPLY_LIMIT]
-
-
-def _goes_on(replies: Sequence[tuple[int, str]], recipients: int) -> bool:
-    """Whether a transaction goes on after the last of these replies, which the library calls a refusal.
-
-    252 is none (RFC 5321: "cannot verify, but will take the message").
-    """
-    code = replies[-1][0]
-    if code == 252:
-        return True
-    all_refused = len(replies) == recipients and all(code >= 400 for code, _ in replies)
-    return 400 <= code < 600 and code != 421 and not all_refused
-
-
-def _per_recipient(replies: Sequence[tuple[int, str]]) -> Notes:
-    return {"replies": [(code, text[:_RECIPIENT_REPLY_LIMIT]) for code, text in replies]}
-
-
-_BEFORE_MAIL = ("banner", "ehlo", "starttls", "auth")
-_WANTS_AUTH = (530, 538)
-
-
 def _answer_for(error: Exception, span: Span) -> Answer:
     """What an error of the library means for the message."""
     if isinstance(error, SMTPResponseException):
@@ -248,19 +207,8 @@ def _answer_for(error: Exception, span: Span) -> Answer:
 
 
 def _refusal(error: SMTPResponseException, span: Span) -> Answer:
-    code, phase = error.code, span.phase
-    enhanced, reply = _enhanced(error.message), _reply(code, error.message)
     span.round_trip()  # a refusal is an answer, too
-    if phase == "data" and code == 250:
+    if span.phase == "data" and error.code == 250:
         # After the dot it would be no error: the answer to DATA itself, and nothing was sent.
         span.handed_over, span.round_trips_known, span.bytes_sent = False, True, 0
-    if not 400 <= code < 600:
-        anomaly = "malformed" if code == -1 else "bad_code"
-        return Answer(span.cut_off, code, enhanced, reply, error="protocol", anomaly=anomaly)
-    if phase in _BEFORE_MAIL:
-        kind = "auth" if phase == "auth" else "refused"
-        return Answer(Outcome.FAILED, code, enhanced, reply, error=kind)
-    if phase == "mail" and code in _WANTS_AUTH:
-        return Answer(Outcome.FAILED, code, enhanced, reply, error="auth_missing")
-    outcome = Outcome.REJECTED_PERM if code >= 500 else Outcome.REJECTED_TEMP
-    return Answer(outcome, code, enhanced, reply, error="rejected")
+    return refusal(error.code, error.message, span)
