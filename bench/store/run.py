@@ -75,7 +75,7 @@ def create_run(
     except OSError as error:
         raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
     cleaner = Cleaner(scenario)
-    log = LogWriter(log_file, lambda samples: rows.encode([cleaner.sample(sample) for sample in samples]))
+    log = LogWriter(log_file, lambda samples: rows.encode(cleaner.samples(samples)))
     return RunWriter(folder, scenario, manifest, log, cleaner)
 
 
