@@ -11,14 +11,13 @@ PROVIDERS_NOT_BUILT = (
 )  # fmt: skip
 
 CLIENTS: dict[Transport, tuple[str, ...]] = {
-    Transport.SMTP: ("aiosmtplib",),
-    Transport.API: ("httpx",),
+    Transport.SMTP: ("wire", "aiosmtplib", "smtplib"),
+    Transport.API: ("wire", "httpx", "httpx2"),
 }
 """Clients for each transport, the default first; the same names as the registry of `bench.transports`."""
 DEFAULT_CLIENT = {transport.value: names[0] for transport, names in CLIENTS.items()}
 GROUPING_CLIENTS = frozenset({"wire"})
 """SMTP clients that use PIPELINING and CHUNKING; the others say one command at a time whatever is offered."""
-CLIENTS_NOT_BUILT = ("wire", "smtplib", "httpx2")
 
 NOT_BUILT = "not built yet in this version of sendbench"
 RESERVED_KEYS = frozenset({"batch", "faults", "retry", "compare"})

@@ -72,7 +72,7 @@ def _enum(words: tuple[str, ...]) -> WithJsonSchema:
     return WithJsonSchema({"enum": list(words)})
 
 
-_CLIENTS = tuple(name for names in known.CLIENTS.values() for name in names)
+_CLIENTS = tuple(dict.fromkeys(name for names in known.CLIENTS.values() for name in names))
 _SMTP, _API = known.CLIENTS[Transport.SMTP], known.CLIENTS[Transport.API]
 _ORDERS = ("lifo", "fifo")
 _MODES, _SETTINGS = ("starttls", "implicit", "none"), ("auto", "off")
@@ -80,9 +80,9 @@ _TRANSPORTS, _CONNECTIONS = ("smtp", "api"), ("pooled", "unpooled")
 Provider = Annotated[
     str, _one_of("provider", known.PROVIDERS, known.PROVIDERS_NOT_BUILT), _enum(known.PROVIDERS)
 ]
-Client = Annotated[str, _one_of("client", _CLIENTS, known.CLIENTS_NOT_BUILT), _enum(_CLIENTS)]
-SmtpClient = Annotated[str, _one_of("smtp client", _SMTP, known.CLIENTS_NOT_BUILT), _enum(_SMTP)]
-ApiClient = Annotated[str, _one_of("api client", _API, known.CLIENTS_NOT_BUILT), _enum(_API)]
+Client = Annotated[str, _one_of("client", _CLIENTS), _enum(_CLIENTS)]
+SmtpClient = Annotated[str, _one_of("smtp client", _SMTP), _enum(_SMTP)]
+ApiClient = Annotated[str, _one_of("api client", _API), _enum(_API)]
 Extension = Annotated[str, _one_of("setting", _SETTINGS, ("on", "required", "always")), _enum(_SETTINGS)]
 Order = Annotated[str, _one_of("order", _ORDERS), _enum(_ORDERS)]
 Mode = Annotated[str, _one_of("TLS mode", _MODES), _enum(_MODES)]

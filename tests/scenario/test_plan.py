@@ -13,7 +13,8 @@ from bench.scenario import find_scenario, load_scenario
 from bench.scenario.plan import START_NS, mean_ns, plan_case
 
 SECOND = 10**9
-HEAD = "version: 1\nname: x\nprovider: sendgrid\n"
+HEAD = "version: 1\nname: x\nprovider: sendgrid\nclient: {smtp: aiosmtplib}\n"
+"""With a client that says one command at a time."""
 TEN = "load: {model: closed, messages: 10}\n"
 
 

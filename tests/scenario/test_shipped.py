@@ -9,8 +9,9 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from bench.errors import UsageError
-from bench.model import PHASES, TargetKind, TlsMode, Transport
+from bench.model import PHASES, SmtpOptions, TargetKind, TlsMode, Transport
 from bench.scenario import find_scenario, form, json_schema, known, load_scenario, shipped_scenarios
+from bench.scenario.plan import plan_case
 
 SHIPPED = shipped_scenarios()
 NAMES = ("generic", "rtt-sweep", "smoke", "smtp-vs-api", "steady-rate", "throughput")
@@ -70,7 +71,7 @@ def test_schema_is_a_schema() -> None:
         "matrix_empty", "matrix_empty_list", "matrix_scalar", "matrix_unknown_key", "matrix_fixed_key",
         "matrix_bad_value",
         "not_built_key", "pool_order", "workers_many", "tls_resume",
-        "not_built_client", "not_built_provider", "not_built_extension",
+        "client_unknown", "not_built_provider", "not_built_extension",
         "literal_password", "wrong_case", "wrong_case_value", "unknown_model", "version_2", "bad_name",
         "version_missing", "load_wrong_model_key", "load_text_number", "profile_unknown_key",
         "recipients_zero",
@@ -95,37 +96,60 @@ def test_matrix_keys_of_the_schema_are_those_of_the_loader() -> None:
 def test_the_claims_run() -> None:
     scenario = load_scenario(SHIPPED["smtp-vs-api"], environ={})
     assert [case.id for case in scenario.cases] == [
-        "sendgrid/smtp/unpooled",
-        "sendgrid/smtp/pooled",
+        "sendgrid/smtp/unpooled/smtp.chunking=off/smtp.pipelining=off",
+        "sendgrid/smtp/pooled/smtp.chunking=off/smtp.pipelining=off",
+        "sendgrid/smtp/pooled/smtp.chunking=off/smtp.pipelining=auto",
+        "sendgrid/smtp/pooled/smtp.chunking=auto/smtp.pipelining=auto",
         "sendgrid/api/unpooled",
         "sendgrid/api/pooled",
     ]
     for case in scenario.cases:
         assert case.network.rtt_ns == 50_000_000
         assert (case.service_time.kind, case.service_time.p50_ns) == ("constant", 0)
-        assert (case.smtp.pipelining, case.smtp.chunking) == ("off", "off")
+        assert case.client == "wire"
         assert case.load.concurrency == 4
         assert (case.load.messages or 0) >= 72  # below that there is no p95
         assert case.tls.mode is (TlsMode.STARTTLS if case.transport is Transport.SMTP else TlsMode.IMPLICIT)
+    assert [(plan_case(case).round_trips) for case in scenario.cases] == [11, 4, 2, 1, 3, 1]
+    assert [(case.smtp.pipelining, case.smtp.chunking) for case in scenario.cases[:4]] == [
+        ("off", "off"),
+        ("off", "off"),
+        ("auto", "off"),
+        ("auto", "auto"),
+    ]
 
 
-ROUND_TRIPS = {"smtp/unpooled": 12, "smtp/pooled": 4, "api/unpooled": 3, "api/pooled": 1}
+@pytest.mark.parametrize("client", ["aiosmtplib", "smtplib"])
+def test_the_claims_run_by_a_client_that_never_pipelines_has_four_cases(client: str) -> None:
+    cases = load_scenario(SHIPPED["smtp-vs-api"], overrides=[f"client.smtp={client}"], environ={}).cases
+    assert [case.id for case in cases] == [
+        "sendgrid/smtp/unpooled",
+        "sendgrid/smtp/pooled",
+        "sendgrid/api/unpooled",
+        "sendgrid/api/pooled",
+    ]
+    assert [plan_case(case).round_trips for case in cases] == [11, 4, 3, 1]
 
 
-@pytest.mark.parametrize(("name", "limit_s"), [("smtp-vs-api", 90), ("rtt-sweep", 100)])
-def test_planned_time(name: str, limit_s: float) -> None:
+@pytest.mark.parametrize(
+    ("name", "profile", "limit_s"),
+    [("smtp-vs-api", None, 50), ("rtt-sweep", None, 95), ("rtt-sweep", "short", 45)],
+)
+def test_planned_time(name: str, profile: str | None, limit_s: float) -> None:
     """Round trips alone; the clients' own cost comes on top."""
     total_ns = 0.0
-    for case in load_scenario(SHIPPED[name], environ={}).cases:
+    for case in load_scenario(SHIPPED[name], profile=profile, environ={}).cases:
         messages = (case.load.messages or 0) + case.load.warmup
-        trips = ROUND_TRIPS[f"{case.transport.value}/{case.connection.value}"]
+        planned = plan_case(case)
+        trips = planned.round_trips + planned.leave_taking
         total_ns += messages * trips * case.network.rtt_ns / (case.load.concurrency or 1)
     assert total_ns / 1e9 < limit_s
 
 
 def test_rtt_sweep_has_a_line_for_each_way() -> None:
     cases = load_scenario(SHIPPED["rtt-sweep"], environ={}).cases
-    assert len(cases) == 16
+    assert len(cases) == 24
+    assert len({case.id.replace(f"/network.rtt={case.labels['network.rtt']}", "") for case in cases}) == 6
     assert {case.network.rtt_ns // 10**6 for case in cases} == {5, 20, 50, 100}
 
 
@@ -173,10 +197,10 @@ def test_the_commands_in_the_comments_are_found() -> None:
     assert len(examples()) >= 8
 
 
-def test_nothing_is_promised_that_today_s_clients_cannot_do() -> None:
-    """The SMTP client sends one command at a time: no setting makes it pipeline."""
-    assert known.CLIENTS[Transport.SMTP] == ("aiosmtplib",)
-    assert not any("=auto" in path.read_text() for path in SHIPPED.values())
+@pytest.mark.parametrize("name", ["generic", "smoke", "steady-rate", "throughput"])
+def test_elsewhere_our_own_client_uses_what_the_server_offers(name: str) -> None:
+    for case in load_scenario(SHIPPED[name], environ={}).cases:
+        assert (case.client, case.smtp) == ("wire", SmtpOptions("auto", "auto"))
 
 
 def test_find_scenario(tmp_path: Path) -> None:
@@ -193,4 +217,5 @@ def test_find_scenario(tmp_path: Path) -> None:
 def test_words_of_the_form_agree_with_the_model() -> None:
     assert "phase" not in PHASES
     assert set(known.CLIENTS) == set(Transport)
+    assert set(known.CLIENTS[Transport.SMTP]) >= known.GROUPING_CLIENTS
     assert not set(known.PROVIDERS) & set(known.PROVIDERS_NOT_BUILT)
