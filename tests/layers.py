@@ -36,7 +36,9 @@ SIDEWAYS = {
 
 HOMES = {
     "httpx": ("transports/",),
+    "httpx2": ("transports/",),
     "httpcore": ("transports/",),
+    "httpcore2": ("transports/",),
     "aiosmtplib": ("transports/",),
     "matplotlib": ("report/charts.py",),
     "pandas": ("analysis/", "report/"),

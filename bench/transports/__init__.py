@@ -81,10 +81,8 @@ def _wire_smtp(kit: _Kit) -> SessionMaker:
 def _wire_http(kit: _Kit) -> SessionMaker:
     from bench.transports.wire_http import WireHttpSession
 
-    provider, deadlines = get_provider(kit.case.provider), Deadlines(kit.alarm)
-    return lambda: WireHttpSession(
-        kit.endpoint, kit.guard, kit.context, kit.next_id(), provider, kit.call, deadlines
-    )
+    provider, tls, deadlines = get_provider(kit.case.provider), kit.tls_sessions, Deadlines(kit.alarm)
+    return lambda: WireHttpSession(kit.endpoint, kit.guard, tls, kit.next_id(), provider, kit.call, deadlines)
 
 
 def _aiosmtplib(kit: _Kit) -> SessionMaker:
@@ -93,17 +91,27 @@ def _aiosmtplib(kit: _Kit) -> SessionMaker:
     return lambda: AioSmtpSession(kit.endpoint, kit.guard, kit.context, kit.next_id())
 
 
-def _httpx(kit: _Kit) -> SessionMaker:
-    from bench.transports.httpx import HttpxSession
+def _smtplib(kit: _Kit) -> SessionMaker:
+    from bench.transports.smtplib import SmtplibSession
 
-    provider = get_provider(kit.case.provider)
-    return lambda: HttpxSession(kit.endpoint, kit.guard, kit.context, kit.next_id, provider, kit.call)
+    return lambda: SmtplibSession(kit.endpoint, kit.guard, kit.context, kit.next_id())
+
+
+def _httpx(kit: _Kit) -> SessionMaker:
+    from bench.transports.httpx import HttpxSession, load_library
+
+    library, provider = load_library(kit.case.client), get_provider(kit.case.provider)
+    return lambda: HttpxSession(
+        library, kit.endpoint, kit.guard, kit.context, kit.next_id, provider, kit.call
+    )
 
 
 MAKERS: dict[tuple[str, str], Callable[[_Kit], SessionMaker]] = {
     ("smtp", "wire"): _wire_smtp,
     ("smtp", "aiosmtplib"): _aiosmtplib,
+    ("smtp", "smtplib"): _smtplib,
     ("api", "wire"): _wire_http,
     ("api", "httpx"): _httpx,
+    ("api", "httpx2"): _httpx,
 }
 """(transport, client) -> how to make its sessions; what a client needs is only loaded with its first case."""

@@ -1,4 +1,7 @@
-"""HTTP APIs by httpx, one client for each connection, timed by httpcore's trace events.
+"""HTTP APIs by httpx or httpx2, one client for each connection, timed by httpcore's trace events.
+
+httpx2 has the same interface, so the types below say httpx for both; only the one that was asked for
+is imported.
 
 httpcore gives no event at the first byte, so `server` ends when the response's headers
 have been read. A request counts as handed over as soon as httpcore starts to send it.
@@ -9,34 +12,61 @@ from __future__ import annotations
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
 
 import anyio
-import httpcore
-import httpx
 
 from bench import __version__
+from bench.errors import SetupError
 from bench.guard import Guard
 from bench.model import Endpoint, Message, Outcome
 from bench.providers.base import Provider, Request, Response
 from bench.transports.connect import handshake_round_trips, os_errno, resolve, tls_failure, unreachable
 from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, LibrarySession, Recovery, Span
 
+if TYPE_CHECKING:
+    import httpcore
+    import httpx
+
 BODY_LIMIT = 1024 * 1024
 """Bytes of a response body that are read before the answer is given up as too long."""
 
-logging.getLogger("httpx").setLevel(logging.WARNING)  # its INFO lines carry whole URLs
-logging.getLogger("httpcore").setLevel(logging.WARNING)
+
+class Library(Protocol):
+    """What is used of httpx, which may be another module of the same interface."""
+
+    AsyncClient: type[httpx.AsyncClient]
+    Limits: type[httpx.Limits]
+    InvalidURL: type[httpx.InvalidURL]
+    TransportError: type[httpx.TransportError]
+    TimeoutException: type[httpx.TimeoutException]
+    ConnectError: type[httpx.ConnectError]
+    NetworkError: type[httpx.NetworkError]
+    RemoteProtocolError: type[httpx.RemoteProtocolError]
+    LocalProtocolError: type[httpx.LocalProtocolError]
+
+
+def load_library(name: str) -> Library:
+    """httpx or httpx2. Raises SetupError where it is not installed."""
+    for logger in (name, name.replace("httpx", "httpcore")):
+        logging.getLogger(logger).setLevel(logging.WARNING)  # INFO lines carry whole URLs
+    try:
+        return cast("Library", import_module("httpx") if name == "httpx" else import_module("httpx2"))
+    except ModuleNotFoundError as error:
+        raise SetupError(f"{name} is not installed: pip install 'sendbench[{name}]'") from error
 
 
 class HttpxSession(LibrarySession):
-    """One HTTP/1.1 connection, opened, kept and closed through an `httpx.AsyncClient` of its own.
+    """One HTTP/1.1 connection, opened, kept and closed through an `AsyncClient` of its own.
 
-    When the server has closed a kept connection, httpx opens another one without a word; that one
+    When the server has closed a kept connection, the library opens another one without a word; that one
     is given a number of its own, and its uses are counted from one again.
     """
 
     def __init__(
         self,
+        library: Library,
         endpoint: Endpoint,
         guard: Guard,
         context: ssl.SSLContext | None,
@@ -48,6 +78,7 @@ class HttpxSession(LibrarySession):
         self.uses = 0
         self.http_version: str | None = None
         self.tls_version: str | None = None
+        self._library = library
         self._endpoint = endpoint
         self._guard = guard
         self._context = context
@@ -78,8 +109,8 @@ class HttpxSession(LibrarySession):
                 body = await self._read(response)
             finally:
                 await response.aclose()
-        except httpx.TransportError as error:
-            raise AttemptFailed(_answer_for(error, span)) from error
+        except self._library.TransportError as error:
+            raise AttemptFailed(_answer_for(self._library, error, span)) from error
         span.round_trip()
         return self._judge(response, body, message)
 
@@ -87,10 +118,12 @@ class HttpxSession(LibrarySession):
         self._addresses = await resolve(self._endpoint, span, self._guard)
         span.enter("send")
         self._headers = self._fixed_headers(secure=self._context is not None)
-        self._client = httpx.AsyncClient(
+        self._client = self._library.AsyncClient(
             verify=self._context or False,
             timeout=None,  # one deadline around the whole exchange instead of one for each read
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=None),
+            limits=self._library.Limits(
+                max_connections=1, max_keepalive_connections=1, keepalive_expiry=None
+            ),
             follow_redirects=False,
             trust_env=False,
         )
@@ -122,7 +155,7 @@ class HttpxSession(LibrarySession):
             try:
                 request = self._build(client, address, message, _Trace(self, span, address, message))
                 return await client.send(request, stream=True)
-            except httpx.ConnectError as error:
+            except self._library.ConnectError as error:
                 if span.phase != "tcp":  # connected, and then TLS went wrong
                     raise
                 failures.append((address, os_errno(error)))
@@ -139,7 +172,7 @@ class HttpxSession(LibrarySession):
                 content=message.payload,
                 extensions={"sni_hostname": self._endpoint.server_name, "trace": trace},
             )
-        except (ValueError, httpx.InvalidURL) as error:
+        except (ValueError, self._library.InvalidURL) as error:
             raise AttemptFailed(_UNSENDABLE) from error
 
     def connected(self, address: str) -> None:
@@ -206,11 +239,11 @@ class _Trace:
             case "connect_tcp.started":
                 span.enter("tcp")
             case "connect_tcp.complete":
-                self._connected(info["return_value"])
+                self._connected(cast("httpcore.AsyncNetworkStream", info["return_value"]))
             case "start_tls.started":
                 span.enter("tls")
             case "start_tls.complete":
-                self._secured(info["return_value"])
+                self._secured(cast("httpcore.AsyncNetworkStream", info["return_value"]))
             case "send_request_headers.started":
                 span.enter("send")
                 span.handed_over = True
@@ -223,8 +256,7 @@ class _Trace:
             case "receive_response_body.complete":
                 span.end()  # the answer has been read; what follows is housekeeping and our judgement
 
-    def _connected(self, stream: object) -> None:
-        assert isinstance(stream, httpcore.AsyncNetworkStream)
+    def _connected(self, stream: httpcore.AsyncNetworkStream) -> None:
         self._span.round_trip()
         local = stream.get_extra_info("client_addr")
         self._span.local_port = local[1] if local else None
@@ -232,8 +264,7 @@ class _Trace:
         self._session.connected(self._address)
         self._span.enter("send")
 
-    def _secured(self, stream: object) -> None:
-        assert isinstance(stream, httpcore.AsyncNetworkStream)
+    def _secured(self, stream: httpcore.AsyncNetworkStream) -> None:
         ssl_object = stream.get_extra_info("ssl_object")
         self._session.tls_version = ssl_object.version() if ssl_object is not None else None
         self._span.round_trip(handshake_round_trips(self._session.tls_version))
@@ -241,7 +272,7 @@ class _Trace:
 
 
 def _is_kept(response: httpx.Response) -> bool:
-    """Whether another request can follow; below HTTP/1.1 httpx closes, whatever the server offers."""
+    """Whether another request can follow; below HTTP/1.1 the library closes, whatever the server offers."""
     options = {option.strip().lower() for option in response.headers.get("connection", "").split(",")}
     return response.http_version == "HTTP/1.1" and "close" not in options
 
@@ -251,28 +282,29 @@ _UNSENDABLE = Answer(
 )
 """Nothing was sent. What the libraries say about it holds the header's value, which may be a key."""
 
-_ERRORS: tuple[tuple[type[httpx.TransportError], str], ...] = (
-    (httpx.TimeoutException, "timeout"),
-    (httpx.ConnectError, "connect"),
-    (httpx.NetworkError, "disconnected"),
-    (httpx.RemoteProtocolError, "protocol"),
-    (httpx.TransportError, "local"),
-)
-"""The most specific class that matches wins."""
-
 _HUNG_UP = ("server disconnected", "peer closed connection")
 """How httpcore and h11 begin to say that the server closed in order, before or in an answer."""
 
 
-def _answer_for(error: httpx.TransportError, span: Span) -> Answer:
-    if isinstance(error, httpx.LocalProtocolError):
+def _answer_for(library: Library, error: httpx.TransportError, span: Span) -> Answer:
+    if isinstance(error, library.LocalProtocolError):
         span.bytes_sent = 0  # raised while the head of the request was being written down
         return _UNSENDABLE
     tls = tls_failure(error)
     if tls is not None:
         kind, reason = tls
         return Answer(span.cut_off, error=kind, errno=os_errno(error), notes={"reason": reason})
-    kind = next(name for cls, name in _ERRORS if isinstance(error, cls))
+    return Answer(span.cut_off, error=_kind(library, error), errno=os_errno(error))
+
+
+def _kind(library: Library, error: httpx.TransportError) -> str:
+    """The class of the error; the most specific one that matches wins."""
     if str(error).lower().startswith(_HUNG_UP):
-        kind = "disconnected"
-    return Answer(span.cut_off, error=kind, errno=os_errno(error))
+        return "disconnected"
+    kinds = (
+        (library.TimeoutException, "timeout"),
+        (library.ConnectError, "connect"),
+        (library.NetworkError, "disconnected"),
+        (library.RemoteProtocolError, "protocol"),
+    )
+    return next((kind for cls, kind in kinds if isinstance(error, cls)), "local")
