@@ -9,12 +9,12 @@ from __future__ import annotations
 import gc
 import json
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from bench.clock import Alarm, RunClock, process_cpu_ns
+from bench.clock import Alarm, Clock, RunClock, process_cpu_ns
 from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
 from bench.pacing import Pacer, pacer_for
@@ -91,9 +91,8 @@ class _Marks:
             self.started_ns, self.cpu_started_ns = now_ns, process_cpu_ns()
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
-    """A message that has been taken up, and when."""
+class _Slot(NamedTuple):
+    """A message that has been taken up, and when (CLOCK_MONOTONIC)."""
 
     message: Message
     worker: int
@@ -117,6 +116,8 @@ class Engine:
     """How long messages in flight may take after a stop, before they count as cut off."""
     progress: Progress = field(default_factory=Progress)
 
+    _now: Clock = field(init=False)
+    """CLOCK_MONOTONIC; the record's times are those of the run, `clock.offset_ns` less."""
     _marks: _Marks = field(init=False, default_factory=_Marks)
     _pacer: Pacer = field(init=False)
     _pool: Pool = field(init=False)
@@ -132,12 +133,13 @@ class Engine:
     """When the schedule of an open model began."""
 
     def __post_init__(self) -> None:
+        self._now = self.clock.absolute
         self._pacer = pacer_for(self.case.load, self.seed)
         self._pool = Pool(
             self.case.pool,
             self.make_session,
             keep=self.case.connection is Connection.POOLED,
-            clock=self.clock,
+            clock=self._now,
         )
         if self.case.load.max_in_flight is not None:
             self._in_flight = anyio.Semaphore(self.case.load.max_in_flight, fast_acquire=True)
@@ -173,15 +175,15 @@ class Engine:
 
     async def _open(self) -> None:
         """Every message is taken up when it is due, whatever became of those before it."""
-        self._start_ns = self.clock()
+        self._start_ns = self._now()
         async with anyio.create_task_group() as tasks:
             with self._schedule:
                 while self._seq < (self._pacer.count or 0):
                     slot_due_ns = self._due_ns(self._seq)
                     assert slot_due_ns is not None
                     message = self._compose(self._seq)
-                    await self.alarm.sleep_until(slot_due_ns + self.clock.offset_ns)
-                    ready_ns = self.clock()
+                    await self.alarm.sleep_until(slot_due_ns)
+                    ready_ns = self._now()
                     if self._seq == self.case.load.warmup:
                         self._marks.begin(ready_ns)
                     self._seq += 1
@@ -193,7 +195,7 @@ class Engine:
         load = self.case.load
         if load.warmup:
             await self._workers(until=load.warmup, deadline_ns=None)
-        begun_ns = self.clock()
+        begun_ns = self._now()
         self._marks.begin(begun_ns)
         deadline_ns = None if load.duration_ns is None else begun_ns + load.duration_ns
         await self._workers(until=self._pacer.count, deadline_ns=deadline_ns)
@@ -209,16 +211,16 @@ class Engine:
         async with anyio.create_task_group() as tasks:
             for number in range(concurrency):
                 if number and apart_ns:
-                    await self.alarm.sleep_until(self.clock() + self.clock.offset_ns + apart_ns)
+                    await self.alarm.sleep_until(self._now() + apart_ns)
                 tasks.start_soon(self._worker, number, until, deadline_ns)
 
     async def _worker(self, number: int, until: int | None, deadline_ns: int | None) -> None:
         while not self.stop and (until is None or self._seq < until):
-            if deadline_ns is not None and self.clock() >= deadline_ns:
+            if deadline_ns is not None and self._now() >= deadline_ns:
                 return
             message = self._compose(self._seq)
             self._seq += 1
-            await self._one(_Slot(message, number, None, self.clock()))
+            await self._one(_Slot(message, number, None, self._now()))
 
     def _due_ns(self, seq: int) -> int | None:
         offset_ns = self._pacer.due_ns(seq)
@@ -263,7 +265,7 @@ class Engine:
                 self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
 
     async def _send(self, slot: _Slot, session: Session) -> None:
-        span = Span(self.clock)
+        span = Span(self._now)
         answer = Answer(Outcome.UNKNOWN, error="internal")
         try:
             answer = await session.send(slot.message, span, self.case.timeout_ns)
@@ -287,12 +289,12 @@ class Engine:
 
     async def _give_back(self, session: Session, answer: Answer) -> tuple[Release, int]:
         """Return a session to the pool; what that took, and how many ns."""
-        begun_ns = self.clock()
+        begun_ns = self._now()
         refused = answer.outcome in (Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
         clean = (answer.outcome is Outcome.ACCEPTED or refused) and answer.code != 421 and not answer.anomaly
         with anyio.CancelScope(shield=True):
             release = await self._pool.release(session, clean=clean, refused=refused)
-        return release, self.clock() - begun_ns
+        return release, self._now() - begun_ns
 
     def _record(self, answer: Answer, sample: Sample) -> None:
         self.progress.done += 1
@@ -313,7 +315,7 @@ class Engine:
         release: Release,
         release_ns: int,
     ) -> Sample:
-        message, case = slot.message, self.case
+        message, case, offset_ns = slot.message, self.case, self.clock.offset_ns
         sample = Sample(
             case.id,
             message.key,
@@ -322,8 +324,8 @@ class Engine:
             slot.worker,
             message.seq < case.load.warmup,
             False,
-            slot.due_ns,
-            slot.ready_ns,
+            None if slot.due_ns is None else slot.due_ns - offset_ns,
+            None if slot.ready_ns is None else slot.ready_ns - offset_ns,
             None,
             None,
             {},
@@ -332,20 +334,20 @@ class Engine:
             code=answer.code,
             enhanced_code=answer.enhanced_code,
             reply=answer.reply,
-            error=answer.error,
-            errno=answer.errno,
-            anomaly=answer.anomaly,
             notes=_notes_of(answer, span, release),
             replies=answer.replies,
             recipients=len(message.recipients),
             recipients_accepted=answer.recipients_accepted,
             message_id=answer.message_id,
         )
+        if answer.outcome is not Outcome.ACCEPTED or answer.anomaly is not None:
+            sample.error, sample.errno, sample.anomaly = answer.error, answer.errno, answer.anomaly
         if span is not None:
             sample.cold = span.local_port is not None
-            sample.start_ns, sample.end_ns, sample.phases = span.start_ns, span.end_ns, span.phases
-            sample.round_trips, sample.phase_at_end = span.round_trips, span.phase
-            sample.bytes_sent = span.bytes_sent
+            if span.start_ns is not None and span.end_ns is not None:
+                sample.start_ns, sample.end_ns = span.start_ns - offset_ns, span.end_ns - offset_ns
+            sample.phases, sample.phase_at_end = span.phases, span.phase
+            sample.round_trips, sample.bytes_sent = span.round_trips, span.bytes_sent
             sample.tcp_rtt_ns, sample.retransmits = span.tcp_rtt_ns, span.retransmits
         if session is not None:
             sample.connection_id, sample.connection_use = session.connection_id, session.uses
@@ -359,13 +361,14 @@ class Engine:
         warmup = case.load.warmup
         scheduled = (self._pacer.count - warmup) if self._pacer.count is not None else None
         started_ns = marks.started_ns if marks.started_ns is not None else marks.ended_ns
+        offset_ns = self.clock.offset_ns
         return CaseRun(
             id=case.id,
             labels=case.labels,
             scheduled=scheduled if scheduled is not None else max(0, self.progress.done - warmup),
             warmup=warmup,
-            started_ns=started_ns,
-            ended_ns=marks.ended_ns,
+            started_ns=started_ns - offset_ns,
+            ended_ns=marks.ended_ns - offset_ns,
             cpu_ns=marks.cpu_ended_ns - marks.cpu_started_ns if marks.started_ns is not None else 0,
             open=case.load.open,
             pooled=case.connection is Connection.POOLED,

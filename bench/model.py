@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 # --------------------------------------------------------------------------- words
 
@@ -357,8 +358,7 @@ class Scenario:
 # ------------------------------------------------------------------------- sending
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One message, ready to travel."""
 
     seq: int

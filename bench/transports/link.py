@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol
 
@@ -42,7 +43,19 @@ class Receiver(Protocol):
 class Link:
     """One connection. Tells its receiver nothing more once it is closed."""
 
-    __slots__ = ("_clock", "_fd", "_loop", "_out", "_receiver", "_recv", "_send", "_sock", "closed", "tls")
+    __slots__ = (
+        "_clock",
+        "_fd",
+        "_loop",
+        "_out",
+        "_receiver",
+        "_recv",
+        "_send",
+        "_sock",
+        "closed",
+        "tls",
+        "write",
+    )
 
     def __init__(self, sock: socket.socket, receiver: Receiver, clock: Clock) -> None:
         self._sock, self._receiver, self._clock = sock, receiver, clock
@@ -51,6 +64,8 @@ class Link:
         self.closed = False
         self.tls: ClientTls | None = None
         """What stands between the receiver and the socket; set by `start_tls`."""
+        self.write: Callable[[bytes], None] = self._write
+        """Send; an error comes to `ended`, not from here."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
 
@@ -64,16 +79,10 @@ class Link:
         """Bytes on the wire's side of TLS that the kernel has not taken yet."""
         return len(self._out)
 
-    def write(self, data: bytes) -> None:
-        """Send; an error comes to `ended`, not from here."""
-        if self.tls is not None:
-            self.tls.send(data)
-            data = self.tls.data_to_send()
-        self._write(data)
-
     def start_tls(self, tls: ClientTls) -> None:
         """Begin the handshake; `secured` or `ended` tells how it went."""
         self.tls = tls
+        self.write = self._encrypt
         tls.start()
         self._write(tls.data_to_send())
 
@@ -109,6 +118,11 @@ class Link:
         if sent < len(data):
             self._out += memoryview(data)[sent:]
             self._loop.add_writer(self._fd, self._writable)
+
+    def _encrypt(self, data: bytes) -> None:
+        assert self.tls is not None
+        self.tls.send(data)
+        self._write(self.tls.data_to_send())
 
     def _writable(self) -> None:
         try:

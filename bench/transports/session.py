@@ -73,8 +73,14 @@ class Span:
 
     def enter(self, phase: str, now_ns: int | None = None) -> None:
         """Leave the current phase for this one; a phase may be entered more than once."""
-        if phase != self.phase:
-            self._lap(self.clock() if now_ns is None else now_ns)
+        left = self.phase
+        if phase != left:
+            if now_ns is None:
+                now_ns = self.clock()
+            if left is not None:
+                phases = self.phases
+                phases[left] = phases.get(left, 0) + now_ns - self._mark
+            self._mark = now_ns
             self.phase = phase
 
     def round_trip(self, count: int = 1) -> None:
@@ -90,15 +96,8 @@ class Span:
         """The service time ends here; a second call changes nothing."""
         if self.end_ns is None and self.start_ns is not None:
             self.end_ns = self.clock() if now_ns is None else now_ns
-            self._lap(self.end_ns)
-
-    def _lap(self, now_ns: int) -> None:
-        phase = self.phase
-        if phase is not None:
-            phases = self.phases
-            spent_ns = now_ns - self._mark
-            phases[phase] = phases[phase] + spent_ns if phase in phases else spent_ns
-        self._mark = now_ns
+            if self.phase is not None:
+                self.phases[self.phase] = self.phases.get(self.phase, 0) + self.end_ns - self._mark
 
     @property
     def cut_off(self) -> Outcome:

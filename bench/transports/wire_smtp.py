@@ -48,6 +48,7 @@ class WireSmtpSession:
         self._next_id, self._config, self._deadlines = next_id, config, deadlines
         self._machine = SmtpClient(config)
         self._link: Link | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._span: Span
         self._message: Message | None = None
         self._connecting: anyio.CancelScope | None = None
@@ -112,6 +113,7 @@ class WireSmtpSession:
                 return failed.answer
             finally:
                 self._connecting = None
+            self._loop = asyncio.get_running_loop()
             link = self._link = Link(sock, self, span.clock)
             await self._exchange(link, message, span, span.clock())
             return self._answer()
@@ -120,7 +122,8 @@ class WireSmtpSession:
     async def _exchange(self, link: Link, message: Message | None, span: Span, now_ns: int) -> None:
         """Let the machine take the message from here to its end."""
         self._message, self._span, self._heard = message, span, False
-        waiter = self._waiter = Handover[None](asyncio.get_running_loop())
+        waiter: Handover[None]
+        waiter = self._waiter = Handover(self._loop)
         self._act(link, self._machine.begin(message, span, now_ns), now_ns)
         try:
             await waiter
@@ -174,7 +177,8 @@ class WireSmtpSession:
         if link is None or not self.alive:
             return False
         self._on_errand = True
-        waiter = self._waiter = Handover[None](asyncio.get_running_loop())
+        waiter: Handover[None]
+        waiter = self._waiter = Handover(self._loop)
         link.write(errand(self._machine))
         try:
             await waiter
@@ -258,7 +262,7 @@ class WireSmtpSession:
             waiter.finish(None)
 
     def _tell_tcp_info(self, span: Span) -> None:
-        link, now_ns = self._link, span.clock()
+        link, now_ns = self._link, span.end_ns or 0
         if link is not None and not link.closed and now_ns - self._info_ns > TCP_INFO_NS:
             self._info, self._info_ns = tcp_info(link.socket), now_ns
         if self._info is not None:

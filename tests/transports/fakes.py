@@ -23,6 +23,9 @@ class FakeClock:
     def __call__(self) -> int:
         return self.now_ns
 
+    def absolute(self) -> int:
+        return self.now_ns + self.offset_ns
+
     def advance(self, ns: int) -> None:
         self.now_ns += ns
 
