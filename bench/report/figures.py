@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bench.analysis.groups import extensions
 from bench.analysis.quantiles import smallest_count
 from bench.model import (
     CaseSummary,
@@ -26,6 +27,13 @@ QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 MISSING = "–"  # noqa: RUF001  an en dash is what a table shows for "none"
 
 _OWN_LABELS = ("provider", "transport", "connection", "client")
+_IN_NAMES = ("client.", "smtp.")
+"""Keys that say how a message travels: a case's name has them, so that such cases stand side by side."""
+_EXTENSIONS = {
+    ("pipelining",): "pipelined",
+    ("pipelining", "chunking"): "chunked",
+    ("chunking",): "chunked one by one",
+}
 _KEYS = {
     "network.rtt": "RTT",
     "network.jitter": "jitter",
@@ -238,7 +246,7 @@ def _differs_within_transport(labels: Iterable[Mapping[str, str]]) -> bool:
 
 
 def _title(labels: Mapping[str, str], varying: set[str]) -> str:
-    keys = sorted(varying - set(_OWN_LABELS))
+    keys = sorted(key for key in varying if key not in _OWN_LABELS and not key.startswith(_IN_NAMES))
     return ", ".join(f"{_KEYS.get(key, key)} {_spaced(labels[key])}" for key in keys if key in labels)
 
 
@@ -256,7 +264,8 @@ def _name(case: CaseSummary, varying: set[str]) -> str:
     shown = [case.labels.get(key, "") for key in ("transport", "connection")]
     before = [case.labels.get("provider", "")] if "provider" in varying else []
     after = [f"({case.labels['client']})"] if "client" in varying and "client" in case.labels else []
-    name = " ".join(part for part in (*before, *shown, *after) if part)
+    used = _EXTENSIONS.get(extensions(case.labels), "")
+    name = " ".join(part for part in (*before, *shown, used, *after) if part)
     return name or case.id
 
 

@@ -71,6 +71,25 @@ def test_the_client_is_named_where_a_transport_has_several() -> None:
     assert group.labels == ("smtp unpooled (aiosmtplib)", "smtp unpooled (wire)")
 
 
+def test_what_an_smtp_case_may_use_stands_in_its_name_and_makes_no_table_of_its_own() -> None:
+    summary = edge("four").summary
+    fresh, kept, fresh_api, kept_api = summary.cases
+    off, auto = {"smtp.pipelining": "off"}, {"smtp.pipelining": "auto"}
+    whole, text = {"smtp.chunking": "auto"}, {"smtp.chunking": "off"}
+    ways = (off | text, auto | text, auto | whole, off | whole)
+    cases = [replace(kept, id=f"k{i}", labels={**kept.labels, **way}) for i, way in enumerate(ways)]
+    (group,) = groups(replace(summary, cases=(fresh, *cases, fresh_api, kept_api)))
+    assert group.labels == (
+        "smtp unpooled",
+        "smtp pooled",
+        "smtp pooled pipelined",
+        "smtp pooled chunked",
+        "smtp pooled chunked one by one",
+        "api unpooled",
+        "api pooled",
+    )
+
+
 def test_cases_that_differ_in_nothing_shown_keep_their_ids() -> None:
     summary = plant(FOUR[:1] * 2).summary
     twins = (summary.cases[0], replace(summary.cases[1], id="other"))
