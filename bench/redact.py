@@ -136,7 +136,8 @@ def _forms(values: list[str]) -> Iterator[_Form]:
 
 def _longest_ascii(value: str) -> bytes:
     """What stands in the text in one case or another if nothing of the value is escaped."""
-    return max(re.findall(r"[\0-\x7f]*", value), key=len).lower().encode()
+    runs: list[str] = re.findall(r"[\0-\x7f]*", value)
+    return max(runs, key=len).lower().encode()
 
 
 def _escape_of(characters: str) -> re.Pattern[bytes]:

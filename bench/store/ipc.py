@@ -40,7 +40,7 @@ class Column(NamedTuple):
 
 
 def message(rows: int, columns: Sequence[Column]) -> bytes:
-    """The message of a batch of at least one row; a column that occurs again, as nulls do, is written once."""
+    """The message of a batch of at least one row. A column that comes again, as nulls do, is written once."""
     body: list[bytes] = []
     size = 0
     written: dict[int, list[int]] = {}
