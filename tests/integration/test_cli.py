@@ -283,7 +283,7 @@ def test_compare_puts_two_runs_side_by_side(quick: Path) -> None:
 def test_plan_opens_no_socket_and_says_what_would_be_sent(quick: Path) -> None:
     done = sendbench("plan", "quick.yaml", "--json", folder=quick)
     (case,) = json.loads(done.stdout)["cases"]
-    assert (case["messages"], case["round_trips"], case["leave_taking"]) == (12, 4, 0)
+    assert (case["messages"], case["round_trips"], case["leave_taking"]) == (12, 1, 0)
     assert "12 messages" in sendbench("plan", "quick.yaml", folder=quick).stdout
 
 
@@ -302,7 +302,7 @@ def test_certificates_that_are_not_checked_are_loud(quick: Path) -> None:
 
 def test_init_writes_a_scenario_that_validates_and_never_overwrites(tmp_path: Path) -> None:
     assert sendbench("init", "mine.yaml", folder=tmp_path).returncode == 0
-    assert "ok, 4 cases" in sendbench("validate", "mine.yaml", folder=tmp_path).stdout
+    assert "ok, 6 cases" in sendbench("validate", "mine.yaml", folder=tmp_path).stdout
     text = (tmp_path / "mine.yaml").read_text()
     assert "name: mine\n" in text
     assert "schema.json" not in text
