@@ -19,7 +19,7 @@ from bench.transports.waiting import Handover
 ATTEMPT_DELAY_S = 0.25
 """How long an address may keep silent before the next one is tried as well (RFC 8305, section 8)."""
 
-_BIND_ADDRESS_NO_PORT = 24 if sys.platform == "linux" else None
+BIND_ADDRESS_NO_PORT = 24 if sys.platform == "linux" else None
 """linux/in.h; the socket module only knows it in later versions."""
 
 
@@ -141,11 +141,11 @@ async def _writable(fd: int) -> None:
 
 
 def _bind(sock: socket.socket, source: str) -> None:
-    if _BIND_ADDRESS_NO_PORT is not None:
+    if BIND_ADDRESS_NO_PORT is not None:
         # Without it each socket takes a port for itself, whatever it is going to be connected to, and the
         # ports are used up after some 28,000 connections to all servers together instead of to each.
         with suppress(OSError):  # an older kernel
-            sock.setsockopt(socket.IPPROTO_IP, _BIND_ADDRESS_NO_PORT, 1)
+            sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
     sock.bind((source, 0))
 
 

@@ -20,12 +20,12 @@ T = TypeVar("T")
 class Handover(Generic[T]):
     """A result that one task waits for and a callback of the event loop brings."""
 
-    __slots__ = ("_asyncio_future_blocking", "_cancelled", "_context", "_loop", "_result", "_wake", "done")
+    __slots__ = ("_asyncio_future_blocking", "_cancellation", "_context", "_loop", "_result", "_wake", "done")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._wake: Callable[[Handover[T]], object] | None = None
-        self._cancelled = False
+        self._cancellation: asyncio.CancelledError | None = None
         self.done = False
         """Whether there is a result, or nobody waits for one any more."""
         self._asyncio_future_blocking = False
@@ -62,18 +62,19 @@ class Handover(Generic[T]):
         return self._loop
 
     def cancel(self, msg: object = None) -> bool:
-        """Resume the task with CancelledError, in the next round."""
+        """Resume the task with CancelledError, in the next round; by the message anyio knows its own."""
         if self.done:
             return False
-        self.done = self._cancelled = True
+        self.done = True
+        self._cancellation = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
         if self._wake is not None:
             self._loop.call_soon(self._wake, self, context=self._context)
         return True
 
     def result(self) -> T:
         """The result; raises CancelledError instead once cancelled."""
-        if self._cancelled:
-            raise asyncio.CancelledError
+        if self._cancellation is not None:
+            raise self._cancellation
         return self._result
 
 
