@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -19,6 +19,7 @@ from bench.model import (
     Message,
     Outcome,
     PoolOptions,
+    SmtpOptions,
     TlsMode,
     TlsSettings,
     Transport,
@@ -150,15 +151,16 @@ class Sender:
     payload: bytes = b""
     seq: int = 0
     alarm: Alarm = field(default_factory=Alarm)
+    make: Callable[[], Session] = field(init=False)
     pool: Pool = field(init=False)
 
     def __post_init__(self) -> None:
         parts = build_parts(self.case.message, seed=1, date=datetime(2026, 11, 23, tzinfo=UTC))
         payload, request = payload_for(self.case, parts)
         self.payload = self.payload or payload
-        make = session_maker(self.case, self.endpoint, Guard(), request, self.alarm)
+        self.make = session_maker(self.case, self.endpoint, Guard(), request, self.alarm)
         self.pool = Pool(
-            PoolOptions(1), make, clock=RunClock(), keep=self.case.connection is Connection.POOLED
+            PoolOptions(1), self.make, clock=RunClock(), keep=self.case.connection is Connection.POOLED
         )
 
     async def send(self) -> Sent:
@@ -183,6 +185,8 @@ async def sender(
     port: int,
     *,
     provider: str | None = None,
+    client: str | None = None,
+    smtp: SmtpOptions | None = None,
     keep: bool = True,
     tls: TlsMode = TlsMode.NONE,
     ca_file: str | None = None,
@@ -199,7 +203,8 @@ async def sender(
         make_case(),
         provider=provider or "generic",
         transport=Transport.SMTP if provider is None else Transport.API,
-        client="aiosmtplib" if provider is None else "httpx",
+        client=client or ("aiosmtplib" if provider is None else "httpx"),
+        smtp=smtp or SmtpOptions(),
         connection=Connection.POOLED if keep else Connection.UNPOOLED,
         tls=settings,
     )
