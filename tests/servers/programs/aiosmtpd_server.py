@@ -1,6 +1,6 @@
 """aiosmtpd with STARTTLS and AUTH required; run by the Python that has it, not by the one of the tests.
 
-Takes the same one argument as `smtp_server.js`: {"port", "cert", "key", "user", "password", "refused", "folder"}.
+Its one argument is the JSON object that `smtp_server.js` describes, without "modules".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Keeper:
         self._folder, self._refused = folder, refused
         self._numbers = count(1)
 
-    async def handle_RCPT(  # noqa: N802  # aiosmtpd's name
+    async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         if address == self._refused:
@@ -30,7 +30,7 @@ class Keeper:
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         path = self._folder / str(next(self._numbers))
         part = path.with_suffix(".part")
         part.write_bytes(envelope.content)
@@ -46,7 +46,7 @@ async def main(settings: dict[str, str]) -> None:
 
     def check(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: object) -> AuthResult:
         good = isinstance(data, LoginPassword) and (data.login, data.password) == wanted
-        return AuthResult(success=good)
+        return AuthResult(success=good, handled=False)  # handled: the answer would have been ours
 
     def connection() -> SMTP:
         return SMTP(
