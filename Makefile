@@ -94,11 +94,12 @@ servers: .venv/.dev .servers/.ready ## SMTP and HTTP against real servers: Postf
 	@$(BIN)/python -m pytest tests/servers -m 'slow and not live' $(ARGS)
 	@! test -f reports/servers.md || echo "report: reports/servers.md"
 
-SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json)
+SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json) tests/servers/programs/openssl3.c
 .servers/.ready: $(SERVERS) .venv/.python
 	@echo "fetching the servers into .servers" >&2
 	@rm -rf .servers && mkdir -p .servers/debian .servers/npm
 	@cd .servers/debian && apt-get -qq download opensmtpd sasl2-bin && for deb in *.deb; do dpkg -x "$$deb" .; done
+	@cc -shared -fPIC -O2 -o .servers/debian/openssl3.so tests/servers/programs/openssl3.c
 	@.venv/bin/python -m venv .servers/venv
 	@.servers/venv/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/servers.txt
 	@cp tests/servers/npm/*.json .servers/npm && npm ci --prefix .servers/npm --silent --ignore-scripts
