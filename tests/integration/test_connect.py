@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import resource
 import socket
@@ -148,7 +149,7 @@ async def test_a_server_that_keeps_silent_is_given_up_when_the_time_is_over() ->
             await connect(endpoint(HOST, port_of(server)), span, Guard())
     span.end()
     assert span.phase == "tcp"
-    assert 100 * MS <= span.phases["tcp"] < 100 * MS + SLACK_NS
+    assert 95 * MS <= span.phases["tcp"] < 100 * MS + SLACK_NS  # a loop counts in whole milliseconds
 
 
 @linux_only
@@ -170,6 +171,7 @@ async def test_a_server_that_answers_the_second_syn() -> None:
             sock = await connect(endpoint(HOST, port_of(server)), span, Guard())
     span.end()
     with sock:
+        assert not asyncio.get_running_loop().remove_writer(sock)  # nobody waits for it any more
         found = tcp_info(sock)
     assert found is not None
     assert found.retransmits == 1
@@ -221,7 +223,7 @@ async def test_after_a_silence_the_next_address_is_tried(
         (await connect(endpoint("mail.example", port_of(listener)), span, Guard())).close()
     span.end()
     assert (span.address, span.round_trips) == (HOST, 1)
-    assert 249 * MS <= span.phases["tcp"] < 250 * MS + SLACK_NS
+    assert 245 * MS <= span.phases["tcp"] < 250 * MS + SLACK_NS
     assert span.phases["dns"] < 50 * MS
 
 
