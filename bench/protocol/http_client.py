@@ -9,6 +9,7 @@ read, and a head that llhttp has passed is safe to search.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import httptools
@@ -35,6 +36,12 @@ class ResponseError(Exception):
         """That of the response, where its head was in order."""
 
 
+@cache
+def _key(name: str) -> bytes:
+    """What stands before the value of a header; asked with names of ours only, so they are few."""
+    return f"\r\n{name}:".encode("latin-1")
+
+
 class Head:
     """Status line and headers, searched only when somebody asks. Names are given in lower case."""
 
@@ -49,14 +56,15 @@ class Head:
         """`1.1` or `1.0`."""
         return self._raw[5:8].decode("ascii")
 
-    def first(self, name: bytes) -> bytes | None:
+    def first(self, name: str) -> bytes | None:
         """The value of the first header of that name."""
-        at = self._lower.find(b"\r\n%b:" % name)
-        return None if at < 0 else self._value(at + len(name) + 3)
+        key = _key(name)
+        at = self._lower.find(key)
+        return None if at < 0 else self._value(at + len(key))
 
-    def all(self, name: bytes) -> list[bytes]:
+    def all(self, name: str) -> list[bytes]:
         """The values of all headers of that name."""
-        found, key = [], b"\r\n%b:" % name
+        found, key = [], _key(name)
         at = self._lower.find(key)
         while at >= 0:
             at += len(key)
@@ -76,7 +84,7 @@ class Head:
         persistent = self._raw.startswith(b"HTTP/1.1")
         if persistent and self._lower.find(b"close") < 0:
             return True
-        options = {each.strip(b" \t") for each in b",".join(self.all(b"connection")).lower().split(b",")}
+        options = {each.strip(b" \t") for each in b",".join(self.all("connection")).lower().split(b",")}
         return b"close" not in options and (persistent or b"keep-alive" in options)
 
     def _value(self, at: int) -> bytes:
@@ -197,7 +205,7 @@ class ResponseReader:
 
     def _frame(self, head: Head) -> None:
         """Where the body will end (RFC 9112 section 6.3); what contradicts itself, llhttp has refused."""
-        length, codings = head.first(b"content-length"), head.all(b"transfer-encoding")
+        length, codings = head.first("content-length"), head.all("transfer-encoding")
         if length is not None:
             self._framing, self._left = "length", int(length)
             if self._left > BODY_LIMIT:

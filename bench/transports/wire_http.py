@@ -99,7 +99,8 @@ class WireHttpSession:
         try:
             if link is None:
                 link = await self._open(span)
-            self._waiting = waiting = Handover[Answer | None](self._loop)
+            waiting: Handover[Answer | None] = Handover(self._loop)
+            self._waiting = waiting
             self._write(link, message.payload, span)
             answer = await waiting
             assert answer is not None
@@ -177,7 +178,8 @@ class WireHttpSession:
 
     async def _secure(self, link: Link, sessions: TlsSessions, span: Span) -> None:
         span.enter("tls")
-        self._waiting = waiting = Handover[Answer | None](self._loop)
+        waiting: Handover[Answer | None] = Handover(self._loop)
+        self._waiting = waiting
         link.start_tls(sessions.new())
         failed = await waiting
         if failed is not None:
@@ -315,12 +317,12 @@ class LazyResponse(Response):
 
     def header(self, name: str) -> str | None:
         """See `Response`."""
-        value = self._head.first(name.encode("latin-1"))
+        value = self._head.first(name)
         return None if value is None else value.decode("latin-1")
 
     def all(self, name: str) -> tuple[str, ...]:
         """See `Response`."""
-        return tuple(value.decode("latin-1") for value in self._head.all(name.encode("latin-1")))
+        return tuple(value.decode("latin-1") for value in self._head.all(name))
 
 
 def _judged(provider: Provider, reply: Reply, recipients: int) -> Answer:
