@@ -183,7 +183,7 @@ class ResponseReader:
         raw, self._partial = self._partial, b""
         if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
             raise ResponseError("malformed")
-        if raw.count(b"\r\n") > HEADERS_LIMIT + 2:
+        if len(raw) > 4 * HEADERS_LIMIT and raw.count(b"\r\n") > HEADERS_LIMIT + 2:  # none is shorter than 4
             raise ResponseError("too_long")
         head = Head(raw, int(raw[9:12]))
         if head.status < 200:
