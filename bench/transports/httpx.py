@@ -86,6 +86,8 @@ class HttpxSession(LibrarySession):
         self._provider = provider
         self._request = request
         self._client: httpx.AsyncClient | None = None
+        self._stream: httpcore.AsyncNetworkStream | None = None
+        """The last TCP connection. Cancelled in a TLS handshake, httpcore forgets that it has one."""
         self._addresses: Sequence[str] = ()
         """Those to try; once one of them has answered, that one."""
         self._broken = False
@@ -175,9 +177,9 @@ class HttpxSession(LibrarySession):
         except (ValueError, self._library.InvalidURL) as error:
             raise AttemptFailed(_UNSENDABLE) from error
 
-    def connected(self, address: str) -> None:
+    def connected(self, address: str, stream: httpcore.AsyncNetworkStream) -> None:
         """A connection to this address has been opened for the current message."""
-        self._addresses = (address,)
+        self._addresses, self._stream = (address,), stream
         if self.uses > 1:
             self.connection_id, self.uses = self._next_id(), 1
 
@@ -216,8 +218,11 @@ class HttpxSession(LibrarySession):
     async def close(self) -> bool:
         """See `Session.close`: HTTP has no leave-taking."""
         client, self._client = self._client, None
+        stream, self._stream = self._stream, None
         if client is not None:
             await client.aclose()
+        if stream is not None:
+            await stream.aclose()
         return False
 
     async def abort(self) -> None:
@@ -261,7 +266,7 @@ class _Trace:
         local = stream.get_extra_info("client_addr")
         self._span.local_port = local[1] if local else None
         self._span.address = self._address
-        self._session.connected(self._address)
+        self._session.connected(self._address, stream)
         self._span.enter("send")
 
     def _secured(self, stream: httpcore.AsyncNetworkStream) -> None:

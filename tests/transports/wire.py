@@ -81,9 +81,12 @@ class ScriptedSmtp(Scripted):
             self.seen.append(verb)
             text = await self.say(verb, writer)
             if verb == "DATA" and text.startswith("354"):
-                await reader.readuntil(b"\r\n.\r\n")
+                await self.read_body(reader)
                 self.seen.append("body")
                 await self.say("body", writer)
+
+    async def read_body(self, reader: asyncio.StreamReader) -> None:
+        await reader.readuntil(b"\r\n.\r\n")
 
 
 class ScriptedHttp(Scripted):
