@@ -22,7 +22,14 @@ from typing import Protocol
 
 from bench.model import Message, Outcome, TlsMode
 from bench.protocol.answer import REPLY_LIMIT, Answer, Note, Notes
-from bench.protocol.smtp_replies import ReplyError, ReplyParser, enhanced_code, one_line, text_of
+from bench.protocol.smtp_replies import (
+    ReplyError,
+    ReplyParser,
+    enhanced_code,
+    is_line,
+    plain_replies,
+    text_of,
+)
 from bench.protocol.smtp_script import (
     BANNER,
     END_OF_TEXT,
@@ -49,6 +56,7 @@ __all__ = ("ClientConfig", "Journal", "SmtpClient")
 
 RECIPIENT_REPLY_LIMIT = 1024
 """Characters of the reply to one recipient that are kept until they have been masked."""
+_RCPT, _BODY = Step.RCPT, Step.BODY
 UNIMPLEMENTED = (500, 502)
 """How a server says that it does not know EHLO; HELO is tried then (RFC 5321 section 3.2)."""
 WANTS_AUTH = (530, 538)
@@ -58,6 +66,8 @@ class Journal(Protocol):
     """Who keeps the times of a message."""
 
     handed_over: bool
+    trips: int
+    """Round trips: waits that have been answered."""
 
     @property
     def cut_off(self) -> Outcome:
@@ -68,10 +78,6 @@ class Journal(Protocol):
         """A phase begins."""
         ...
 
-    def round_trip(self) -> None:
-        """What was waited for has come."""
-        ...
-
 
 class SmtpClient:
     """One connection. See the module."""
@@ -79,7 +85,7 @@ class SmtpClient:
     __slots__ = (
         "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights", "_journal", "_message",
         "_notes", "_parser", "_ready", "_recipients", "_refusal", "_sayings", "_secure", "_skip", "_steps",
-        "_suspect", "_taken", "answer", "carries", "errand", "usable", "wants_tls",
+        "_suspect", "_taken", "_usual", "answer", "carries", "errand", "usable", "wants_tls",
     )  # fmt: skip
 
     def __init__(self, config: ClientConfig) -> None:
@@ -90,6 +96,7 @@ class SmtpClient:
         self._parser: ReplyParser | None = None  # only while a reply is not whole
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
+        self._usual = b""  # how the next input begins if there is nothing to think about
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
         self._message: Message | None = None
@@ -119,6 +126,11 @@ class SmtpClient:
     def open(self) -> bool:
         """Whether the connection has been opened for messages: greeted, secured, logged in."""
         return self._ready
+
+    @property
+    def heard(self) -> bool:
+        """Whether the server has said anything about the message."""
+        return bool(self._sayings)
 
     @property
     def first_phase(self) -> str:
@@ -153,7 +165,7 @@ class SmtpClient:
         """The kernel has taken the end of the message."""
         self.carries = False
         self._journal.handed_over = not self._empty_text
-        if self._steps[self._at] is Step.BODY:
+        if self._steps[self._at] is _BODY:
             self._journal.enter("reply", now_ns)
 
     def lost(self, error: str, errno: int | None = None, notes: Notes | None = None) -> Answer:
@@ -178,16 +190,38 @@ class SmtpClient:
 
     def receive(self, data: bytes, now_ns: int) -> bytes:
         """Take what the server said; what to send."""
-        if self._parser is None:
-            code = one_line(data)
-            if code is not None:
-                return self._take(code, data, now_ns)
-        return self._read(data, now_ns)
+        if data[:4] != self._usual or not is_line(data):
+            return self._read(data, now_ns)
+        # The short cut for what a kept connection hears most: the same as `_take` does, a few calls less.
+        journal = self._journal
+        journal.trips += 1
+        self._sayings.append(data)
+        steps = self._steps
+        if steps[0] is _RCPT:
+            self._recipients.append((250, data))
+            self._taken += 1
+        if self._flights:
+            out, self._steps, phase, self._usual = self._flights.pop()
+            journal.enter(phase, now_ns)
+            return out
+        self._at, self._usual = 1, b""
+        return _AFTER[steps[0]](self, data, now_ns)
 
     # ------------------------------------------------------------------ reading
 
     def _read(self, data: bytes, now_ns: int) -> bytes:
         """Whatever is not simply one line."""
+        self._usual = b""
+        replies = plain_replies(data) if self._parser is None else None
+        if replies is not None:
+            out = b""
+            for reply in replies:
+                out = self._spoke_early(reply.raw, out) if out else self._take(reply.code, reply.raw, now_ns)
+            return out
+        return self._parse(data, now_ns)
+
+    def _parse(self, data: bytes, now_ns: int) -> bytes:
+        """What comes in pieces, has several lines, or is not what it should be."""
         parser = self._parser = self._parser or ReplyParser()
         parser.receive(data)
         out = b""
@@ -218,10 +252,10 @@ class SmtpClient:
         step = steps[at]
         self._at = at = at + 1
         self._sayings.append(raw)
-        if step is Step.RCPT:
+        if step is _RCPT:
             self._recipients.append((code, raw))
             self._taken += code < 300
-        if code not in GOOD[step] or (self.carries and step is Step.BODY):
+        if code not in GOOD[step] or (self.carries and step is _BODY):
             out = self._refused(step, code, raw, now_ns)
             if out is not None:
                 return out
@@ -234,14 +268,11 @@ class SmtpClient:
     def _landed(self, step: Step, raw: bytes, now_ns: int) -> bytes:
         """All of a flight has been answered."""
         if step < Step.RSET:
-            self._journal.round_trip()
+            self._journal.trips += 1
         if self._refusal is not None:
             return self._after_refusal(step, raw, now_ns)
         if self._flights:
-            flight = self._flights.pop()
-            self._steps, self._at = flight.steps, 0
-            self._journal.enter(flight.phase, now_ns)
-            return flight.data
+            return self._say(self._flights.pop(), now_ns)
         return _AFTER[step](self, raw, now_ns)
 
     def _spoke_early(self, raw: bytes, out: bytes) -> bytes:
@@ -268,13 +299,13 @@ class SmtpClient:
     # ------------------------------------------------------------------ speaking
 
     def _say(self, flight: Flight, now_ns: int) -> bytes:
-        self._steps, self._at = flight.steps, 0
+        self._steps, self._at, self._usual = flight.steps, 0, flight.usual
         self._journal.enter(flight.phase, now_ns)
         return flight.data
 
     def _run(self, flight: Flight) -> bytes:
         """Something that belongs to no message."""
-        self._steps, self._at = flight.steps, 0
+        self._steps, self._at, self._usual = flight.steps, 0, b""
         self.answer = self.errand = self._refusal = None
         self._sayings = []
         return flight.data
@@ -309,7 +340,7 @@ class SmtpClient:
 
     def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""
-        self.carries, self._at = True, 0
+        self.carries, self._at, self._usual = True, 0, b""
         if ahead is None:
             self._steps = _BODY_ALONE
             self._journal.enter("body", now_ns)
@@ -396,14 +427,14 @@ class SmtpClient:
             return b""
         if step is Step.EHLO and code in UNIMPLEMENTED:
             self._notes = {**(self._notes or {}), "helo_fallback": True}
-            self._journal.round_trip()
+            self._journal.trips += 1
             return self._say(hello(Step.HELO, self._config.local_name), now_ns)
         if not 400 <= code < 600:
             return self._broken("unsolicited" if self.carries else "bad_code", raw, code)
         if self._refusal is None and (step is not Step.RCPT or code == 421 or self._none_taken):
             self._refusal = _refusal(step, code, raw)
         if step < Step.MAIL or code == 421 or (self.carries and step is Step.BODY):
-            self._journal.round_trip()
+            self._journal.trips += 1
             assert self._refusal is not None
             return self._give_up(self._refusal)
         return None
@@ -450,7 +481,7 @@ class SmtpClient:
             )
         self.answer = answer
         self.carries = False
-        self._steps, self._at, self._flights = (), 0, []
+        self._steps, self._at, self._flights, self._usual = (), 0, [], b""
         return b""
 
     def _all_notes(self) -> dict[str, Note]:

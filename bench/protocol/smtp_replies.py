@@ -20,6 +20,7 @@ CODES: Mapping[bytes, int] = {b"%d" % code: code for code in range(200, 600)}
 
 _NUMERIC = re.compile(rb"[ \t]*[+-]?[0-9]")
 _ENHANCED = re.compile(rb"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?=[ \r\n])")
+_COMMON: Mapping[bytes, str] = {b"2.0.0 ": "2.0.0", b"2.6.0 ": "2.6.0"}
 
 
 class Reply(NamedTuple):
@@ -112,16 +113,32 @@ class ReplyParser:
         return ReplyError(anomaly, self.pending)
 
 
-def one_line(data: bytes) -> int | None:
-    """The code where `data` is exactly one well-formed reply of one line, as nearly all input is."""
-    last = len(data) - 2
-    if data[3:4] == b" " and data.find(b"\r") == last and data.find(b"\n") == last + 1 and last < LINE_LIMIT:
-        return CODES.get(data[:3])
-    return None
+def is_line(data: bytes) -> bool:
+    """Whether `data` is exactly one line, ended as it should be and not too long."""
+    last = len(data) - 1
+    return data.find(b"\n") == last and data.find(b"\r") == last - 1 and last < LINE_LIMIT
+
+
+def plain_replies(data: bytes) -> list[Reply] | None:
+    """The replies where `data` is nothing but whole, well-formed ones of one line each, as nearly always."""
+    lines = data.split(b"\r\n")
+    ends = len(lines) - 1
+    if lines[-1] or data.count(b"\n") != ends or data.count(b"\r") != ends:
+        return None
+    replies = []
+    for line in lines[:-1]:
+        code = CODES.get(line[:3])
+        if code is None or line[3:4] != b" " or len(line) > LINE_LIMIT - 2:
+            return None
+        replies.append(Reply(code, line + b"\r\n"))
+    return replies
 
 
 def enhanced_code(raw: bytes) -> str | None:
     """The enhanced status code of a reply (RFC 3463), if it has one."""
+    common = _COMMON.get(raw[4:10])
+    if common is not None:
+        return common
     match = _ENHANCED.match(raw, 4)
     return None if match is None else match[0].decode("ascii")
 

@@ -38,14 +38,15 @@ class Span:
     """
 
     __slots__ = (
-        "_mark", "_trips", "address", "bytes_sent", "clock", "end_ns", "handed_over", "local_port", "phase",
-        "phases", "retransmits", "round_trips_known", "start_ns", "tcp_rtt_ns",
+        "_mark", "address", "bytes_sent", "clock", "end_ns", "handed_over", "local_port", "phase",
+        "phases", "retransmits", "round_trips_known", "start_ns", "tcp_rtt_ns", "trips",
     )  # fmt: skip
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self._mark = 0
-        self._trips = 0
+        self.trips = 0
+        """Round trips so far."""
         self.phase: str | None = None
         """The phase the attempt is in, and at its end the one it ended in."""
         self.phases: dict[str, int] = {}
@@ -85,12 +86,12 @@ class Span:
 
     def round_trip(self, count: int = 1) -> None:
         """Count waits for the peer that the protocol demanded and that have been answered."""
-        self._trips += count
+        self.trips += count
 
     @property
     def round_trips(self) -> int | None:
         """How many there were; None where that is not known."""
-        return self._trips if self.round_trips_known else None
+        return self.trips if self.round_trips_known else None
 
     def end(self, now_ns: int | None = None) -> None:
         """The service time ends here; a second call changes nothing."""

@@ -55,8 +55,6 @@ class WireSmtpSession:
         self._waiter: Handover[None] | None = None
         """The task that waits for the end of a message or of an errand."""
         self._on_errand = False
-        self._heard = False
-        """Whether the server has said anything since the message began."""
         self._info: TcpInfo | None = None
         self._info_ns = -TCP_INFO_NS
 
@@ -121,7 +119,7 @@ class WireSmtpSession:
 
     async def _exchange(self, link: Link, message: Message | None, span: Span, now_ns: int) -> None:
         """Let the machine take the message from here to its end."""
-        self._message, self._span, self._heard = message, span, False
+        self._message, self._span = message, span
         waiter: Handover[None]
         waiter = self._waiter = Handover(self._loop)
         self._act(link, self._machine.begin(message, span, now_ns), now_ns)
@@ -138,7 +136,7 @@ class WireSmtpSession:
 
     def _was_stale(self, answer: Answer) -> bool:
         lost = answer.error == "disconnected" and answer.outcome is Outcome.FAILED
-        return lost and self.uses > 1 and not self._heard
+        return lost and self.uses > 1 and not self._machine.heard
 
     async def _retry(self, message: Message, span: Span) -> Answer:
         self._machine, self._link = SmtpClient(self._config), None
@@ -190,10 +188,13 @@ class WireSmtpSession:
 
     def data_received(self, data: bytes, now_ns: int) -> None:
         """See `Receiver`."""
-        link = self._link
+        machine, link = self._machine, self._link
         assert link is not None
-        self._heard = True
-        self._act(link, self._machine.receive(data, now_ns), now_ns)
+        out = machine.receive(data, now_ns)
+        if out and not machine.carries:
+            link.write(out)
+        else:
+            self._act(link, out, now_ns)
 
     def secured(self, now_ns: int) -> None:
         """See `Receiver`."""
