@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -105,10 +106,14 @@ class Replay:
 class _Log:
     """The frames of a log, sorted by what they are."""
 
+    tables: list[pa.Table] = field(default_factory=list)
     batches: list[pa.RecordBatch] = field(default_factory=list)
+    """Those that are not yet part of a table."""
+    waiting: int = 0
+    """The rows in them."""
     cases: dict[str, OpenCase] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    reserved: dict[str, set[int]] = field(default_factory=dict)
+    reserved: dict[str, list[range]] = field(default_factory=dict)
     whole: bool = False
 
     def take(self, frame: Frame) -> None:
@@ -117,19 +122,35 @@ class _Log:
             case Kind.HEAD if not rows.is_schema(frame.payload):
                 raise ValueError("it has other columns than this sendbench knows")
             case Kind.ROWS:
-                self.batches.append(rows.decode(frame.payload))
+                self._take_rows(rows.decode(frame.payload))
             case Kind.CASE:
                 opened = decode(OpenCase, load(frame.payload))
                 self.cases[opened.id] = opened
             case Kind.RESERVED:
                 block = decode(Reservation, load(frame.payload))
-                self.reserved.setdefault(block.case, set()).update(
-                    range(block.first, block.first + block.count)
-                )
+                numbers = range(block.first, block.first + block.count)
+                self.reserved.setdefault(block.case, []).append(numbers)
             case Kind.CASE_END:
                 self.ended.add(decode(str, load(frame.payload)))
             case Kind.FINISH:
                 self.whole = decode(Finish, load(frame.payload)).whole
+
+    def table(self) -> pa.Table:
+        """All rows, in the order in which they were written."""
+        self._gather()
+        return pa.concat_tables([rows.table_of([]), *self.tables])
+
+    def _take_rows(self, batch: pa.RecordBatch) -> None:
+        self.batches.append(batch)
+        self.waiting += batch.num_rows
+        if self.waiting >= rows.PIECE:
+            self._gather()
+
+    def _gather(self) -> None:
+        """Many small batches, each with a frame of its own behind it, become one table of moderate size."""
+        plain = rows.without_nulls(rows.table_of(self.batches))
+        self.tables.append(rows.complete(plain.combine_chunks()))
+        self.batches, self.waiting = [], 0
 
 
 def replay(path: Path, ended: Sequence[CaseRun]) -> Replay:
@@ -143,7 +164,8 @@ def replay(path: Path, ended: Sequence[CaseRun]) -> Replay:
         cut = max(0, path.stat().st_size - reader.whole_bytes)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultFormatError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    table = rows.table_of(log.batches)
+    table = log.table()
+    log.tables.clear()
     recorded = int(table.num_rows)
     lost = [] if log.whole else _lost(log, table)
     if lost:
@@ -169,7 +191,7 @@ def _lost(log: _Log, table: pa.Table) -> list[Sample]:
     lost = []
     for name in log.cases.keys() - log.ended:
         mine = _of_case(table, name)
-        missing = log.reserved.get(name, set()).difference(mine["seq"].to_pylist())
+        missing = set(chain(*log.reserved.get(name, ()))).difference(mine["seq"].to_pylist())
         prefix = _key_prefix(mine) or log.cases[name].key_prefix
         lost += [_unknown(log.cases[name], seq, f"{prefix}-{seq}") for seq in sorted(missing)]
     return lost

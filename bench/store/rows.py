@@ -13,7 +13,9 @@ from bench.store import ipc
 from bench.store.ipc import Column
 from bench.store.layout import BOOL, BYTES, INT32, INT64, TEXT, Layout, Values, array_of, layout_of
 
-REPLYBYTES = 512
+REPLY_BYTES = 512
+PIECE = 1 << 17
+"""Rows that are moved at a time where a table is too large to be held twice."""
 
 
 def _field(name: str, kind: pa.DataType, *, null: bool = True) -> pa.Field:
@@ -128,8 +130,27 @@ def table_of(batches: Sequence[pa.RecordBatch]) -> pa.Table:
     return pa.Table.from_batches(batches, schema=SCHEMA)
 
 
+def complete(table: pa.Table) -> pa.Table:
+    """The table with the columns it lacks, all null; those of one type share their memory."""
+    kinds = {field.type for field in SCHEMA if field.name not in table.column_names}
+    nulls = {kind: pa.nulls(table.num_rows, kind) for kind in kinds}
+    columns = [
+        table[field.name] if field.name in table.column_names else nulls[field.type] for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+
+def without_nulls(table: pa.Table) -> pa.Table:
+    """The table without the columns that are null throughout."""
+    names = [name for name in table.column_names if table[name].null_count < table.num_rows]
+    return table.select(names)
+
+
 def in_order(table: pa.Table, cases: Sequence[str]) -> pa.Table:
-    """Sorted by case, in the order of `cases`, then seq, then attempt; the same rows give the same table."""
+    """Sorted by case, in the order of `cases`, then seq, then attempt; the same rows give the same table.
+
+    Piece by piece: rows are nearly in this order when they are written, so that each comes from nearby.
+    """
     keyed = pa.table(
         {
             "case": pc.index_in(table["case"], pa.array(cases, TEXT)),
@@ -138,7 +159,15 @@ def in_order(table: pa.Table, cases: Sequence[str]) -> pa.Table:
         }
     )
     order = pc.sort_indices(keyed, sort_keys=[(name, "ascending") for name in keyed.column_names])
-    return table.take(order).combine_chunks()
+    plain = without_nulls(table)
+    pieces = [_taken(plain, order.slice(at, PIECE)) for at in range(0, len(order), PIECE)]
+    return complete(pa.concat_tables(pieces)) if pieces else table
+
+
+def _taken(table: pa.Table, order: pa.Array) -> pa.Table:
+    ends = pc.min_max(order).as_py()
+    near = table.slice(ends["min"], ends["max"] - ends["min"] + 1)
+    return near.take(pc.subtract(order, pa.scalar(ends["min"], order.type))).combine_chunks()
 
 
 def duplicates(table: pa.Table) -> int:
@@ -169,6 +198,6 @@ def _columns_of(samples: Sequence[Sample]) -> dict[str, Values]:
 
 
 def _cut(replies: Sequence[bytes | None]) -> Values:
-    if max(map(len, filter(None, replies)), default=0) <= REPLYBYTES:
+    if max(map(len, filter(None, replies)), default=0) <= REPLY_BYTES:
         return tuple(replies)
-    return tuple(reply and reply[:REPLYBYTES] for reply in replies)
+    return tuple(reply and reply[:REPLY_BYTES] for reply in replies)
