@@ -19,7 +19,8 @@ FORMATS := html,md,json,csv
 #: PYTHON=python3.13   the Python that .venv is made with (default: the first that is new enough)
 #: RUN=results/...     the run that `make report` is about (default: results/latest)
 #: A=... B=...         the runs that `make compare` is about (default: the two newest of one scenario)
-#: ARGS=...            more arguments, for bench and smoke: `sendbench run`; for test: pytest
+#: ARGS=...            more arguments, for bench and smoke: `sendbench run`; for test: pytest;
+#:                     for peers: --only smtp-source --pairs 3
 PYTHON ?=
 RUN ?= $(RUNS)/latest
 A ?=
@@ -105,6 +106,13 @@ SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json) tests/s
 	@cp tests/servers/npm/*.json .servers/npm && npm ci --prefix .servers/npm --silent --ignore-scripts
 	@touch $@
 
+# Minutes on an otherwise idle machine of two cores or more. Installs what it compares with: Debian packages
+# where they are missing (as root or by sudo), the rest into .peers.
+.PHONY: peers
+peers: .venv/.dev ## Side by side with other tools: messages per CPU second; minutes, writes reports/peers.md
+	@sh tests/peers/install.sh $(BIN)/python
+	@$(BIN)/python -m tests.peers $(ARGS)
+
 # ---------------------------------------------------------------------------- installing
 
 .PHONY: install
@@ -164,13 +172,14 @@ requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/
 	pin --upgrade --output-file requirements/dev.txt --extra dev pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in && \
-	pin --upgrade --output-file requirements/servers.txt requirements/servers.in
+	pin --upgrade --output-file requirements/servers.txt requirements/servers.in && \
+	pin --upgrade --output-file requirements/peers.txt requirements/peers.in
 
 # ---------------------------------------------------------------------------- the rest
 
 .PHONY: clean
 clean: ## Remove .venv and every cache; results/ and reports/ stay
-	@rm -rf .venv .servers .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+	@rm -rf .venv .servers .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 	@find bench tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help
