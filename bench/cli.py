@@ -259,11 +259,11 @@ def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
     return _exit_code(summary)
 
 
-def _summarise(stored: StoredRun) -> tuple[Summary, Answer, Frame]:
-    """Everything a report is made of, from the run's folder alone."""
-    from bench.analysis import explain, sample_frame, summarize
+def _summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answer, Frame]:
+    """Everything a report is made of, from the run's folder alone; `whole`: with columns nobody analyses."""
+    from bench.analysis import ANALYSED, explain, sample_frame, summarize
 
-    frame = sample_frame(stored.table())
+    frame = sample_frame(stored.table(None if whole else ANALYSED))
     cases = stored.manifest.cases
     takes = {case.id: taken for i, case in enumerate(cases) if (taken := stored.takes(i)) is not None}
     wires = {case.id: seen for i, case in enumerate(cases) if (seen := stored.wires(i)) is not None}
@@ -315,7 +315,7 @@ def report(run_folder: Path | None, formats: str, out: Path | None, as_json: boo
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     stored = open_run(run_folder or _newest(Path("results")))
-    parts = _summarise(stored)
+    parts = _summarise(stored, whole="samples" in wanted)
     if as_json:
         click.echo(FORMATS["json"].render(*parts).decode("utf-8"))
         return _exit_code(parts[0])

@@ -3,11 +3,12 @@
 from bench.analysis.answer import explain
 from bench.analysis.claims import judge_claims
 from bench.analysis.fits import RttFit, rtt_fits
-from bench.analysis.frame import Frame, Tabular, sample_frame
+from bench.analysis.frame import ANALYSED, Frame, Tabular, sample_frame
 from bench.analysis.knees import Knee, knees
 from bench.analysis.summary import distribution, summarize
 
 __all__ = [
+    "ANALYSED",
     "Frame",
     "Knee",
     "RttFit",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from bench.analysis.frame import Mask, numbers, outcomes, present, span_ns
+from bench.analysis.frame import Mask, numbers, only, outcomes, present, span_ns
 from bench.analysis.quantiles import NS_PER_MS, Floats, point
 from bench.model import CaseRun, Counts, GeneratorCheck, Outcome, Referee, Taken, WireConnection
 
@@ -113,7 +113,9 @@ def check_generator(
     facts: Mapping[str, str],
 ) -> GeneratorCheck:
     """What the generator cost, and every reason not to believe the case."""
-    started = measured[~outcomes(measured, Outcome.DROPPED)]  # a dropped message is ready when it is given up
+    started = only(
+        measured, ~outcomes(measured, Outcome.DROPPED)
+    )  # a dropped message is ready when it is given up
     lag_ms = present(span_ns(started, "lag") / NS_PER_MS) if run.open else np.empty(0)
     lag = (point(lag_ms, 0.5), point(lag_ms, 0.99)) if len(lag_ms) else (None, None)
     latency_ms = present(span_ns(main, "latency") / NS_PER_MS)

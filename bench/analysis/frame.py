@@ -29,6 +29,8 @@ _NUMBERS = (
 )  # fmt: skip
 _FLAGS = ("warmup", "cold")
 _TEXTS = ("case", "key", "outcome", "error", "notes")
+ANALYSED = (*_TEXTS, *_FLAGS, *_NUMBERS)
+"""The columns that analysis and charts read; a table for them needs no other."""
 
 
 class Tabular(Protocol):
@@ -38,23 +40,29 @@ class Tabular(Protocol):
 
 
 def sample_frame(table: Tabular) -> pd.DataFrame:
-    """The rows as they were recorded, with every column that analysis names, and spans in milliseconds.
+    """The rows as they were recorded, and spans in milliseconds.
 
     Times are ns on the run's clock (float64 where some are missing); `warmup` and `cold` are
-    booleans; `lag_ms`, `wait_ms`, `service_ms` and `latency_ms` are NaN where not reached.
-    Columns that analysis does not know stay as they are.
+    booleans; `lag_ms`, `wait_ms`, `service_ms` and `latency_ms` are NaN where not reached. Numbers that
+    the table lacks stay absent: two million of them, all NaN, are 16 MB a column.
     """
     frame = table.to_pandas().reset_index(drop=True)
     for name in _NUMBERS:
-        if not _clean(frame, name):
+        if name in frame and not _clean(frame, name):
             frame[name] = _number(frame, name)
     for name in _FLAGS:
         frame[name] = flags(frame, name)
     for name in _TEXTS:
-        frame[name] = _text(frame, name)
+        if name not in frame:
+            frame[name] = pd.Series(None, index=frame.index, dtype=object)
     for name in SPANS:
         frame[f"{name}_ms"] = span_ns(frame, name) / NS_PER_MS
     return frame
+
+
+def only(frame: pd.DataFrame, mask: Mask) -> pd.DataFrame:
+    """The rows for which `mask` holds; where that is all of them no copy is made."""
+    return frame if mask.all() else frame[mask]
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Floats:
@@ -73,10 +81,7 @@ def flags(frame: pd.DataFrame, name: str) -> Mask:
 
 def outcomes(frame: pd.DataFrame, *which: Outcome) -> Mask:
     """The rows that ended in one of these."""
-    mask = np.zeros(len(frame), dtype=np.bool_)
-    for outcome in which:
-        mask |= np.asarray(frame["outcome"].to_numpy(dtype=object) == outcome.value, dtype=np.bool_)
-    return mask
+    return np.asarray(frame["outcome"].isin([outcome.value for outcome in which]), dtype=np.bool_)
 
 
 def span_ns(frame: pd.DataFrame, name: str) -> Floats:
@@ -98,9 +103,3 @@ def _number(frame: pd.DataFrame, name: str) -> Floats:
     if name in frame and frame[name].dtype == object:
         return np.asarray(pd.to_numeric(frame[name]), dtype=np.float64)
     return numbers(frame, name)
-
-
-def _text(frame: pd.DataFrame, name: str) -> pd.Series[str]:
-    if name not in frame:
-        return pd.Series(None, index=frame.index, dtype=object)
-    return frame[name].astype(object)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.checks import check_generator, check_round_trips, disputes, referee
-from bench.analysis.frame import flags, numbers, outcomes, present, span_ns
+from bench.analysis.frame import Mask, flags, numbers, only, outcomes, present, span_ns
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
 from bench.analysis.thresholds import Population, evaluate, unmatched
@@ -45,7 +45,7 @@ def summarize(frame: pd.DataFrame, manifest: Manifest, takes: Logs, wires: Wires
     Rows of a case that the manifest does not know (the run died in it) make a case of their
     own, which is marked as not having ended.
     """
-    rows = {str(name): group for name, group in frame.groupby("case", sort=False, observed=True)}
+    rows = {str(name): only(frame, _equal(frame, name)) for name in frame["case"].unique()}
     known = {case.id for case in manifest.cases}
     runs = [*manifest.cases, *(_unfinished(name, group) for name, group in rows.items() if name not in known)]
     empty = frame.iloc[:0]
@@ -56,6 +56,10 @@ def summarize(frame: pd.DataFrame, manifest: Manifest, takes: Logs, wires: Wires
         for run in runs
     ]
     return Summary(run=_info(manifest, cases), cases=_add_unmatched(cases, manifest.thresholds))
+
+
+def _equal(frame: pd.DataFrame, case: str) -> Mask:
+    return np.asarray(frame["case"].eq(case), dtype=np.bool_)
 
 
 def _info(manifest: Manifest, cases: Sequence[CaseSummary]) -> RunInfo:
@@ -94,10 +98,10 @@ def _summarize_case(
     takes: Sequence[Taken] | None,
     wires: Sequence[WireConnection] | None,
 ) -> CaseSummary:
-    measured = rows[~flags(rows, "warmup")]
+    measured = only(rows, ~flags(rows, "warmup"))
     accepted = outcomes(measured, Outcome.ACCEPTED)
     cold = flags(measured, "cold") if run.pooled else np.zeros(len(measured), dtype=np.bool_)
-    main = measured[accepted & ~cold]
+    main = only(measured, accepted & ~cold)
     counts = _counts(run, measured)
     throughput = _throughput(run, measured, counts)
     jury = None if takes is None else referee(rows, takes)

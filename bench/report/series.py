@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.analysis.frame import Mask, flags, numbers, outcomes
+from bench.analysis.frame import Mask, flags, numbers, only, outcomes
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, supported
 from bench.model import PHASES, Outcome
 
@@ -38,8 +38,10 @@ class Series:
 
 def series_of(frame: pd.DataFrame, case: str, *, pooled: bool) -> Series:
     """The rows of a case without warm-up. Columns that are not there count as null."""
-    rows = frame[frame["case"] == case] if "case" in frame else frame.iloc[:0]
-    rows = rows[~flags(rows, "warmup")]
+    if "case" not in frame:
+        frame = frame.iloc[:0].assign(case=None)
+    rows = only(frame, np.asarray(frame["case"].eq(case), dtype=np.bool_))
+    rows = only(rows, ~flags(rows, "warmup"))
     start, end, due = (numbers(rows, f"{name}_ns") for name in ("start", "end", "due"))
     began = np.where(np.isnan(start), np.where(np.isnan(due), numbers(rows, "ready_ns"), due), start)
     order = np.argsort(began, kind="stable")

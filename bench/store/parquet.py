@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,26 +29,30 @@ def write(path: Path, table: pa.Table) -> None:
         raise StorageError(f"cannot write {path.name}: {_one_line(error)}") from error
 
 
-def read(path: Path, expected: int) -> pa.Table:
-    """The table of a finished run, which must have `expected` rows. Raises ResultFormatError."""
+def read(path: Path, expected: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of a finished run, which must have `expected` rows. Raises ResultFormatError.
+
+    With `columns` nothing else is read, and what is read comes `rows.lean`.
+    """
     try:
         with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(rows.SCHEMA):
                 raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
-            table = pa.concat_tables([rows.table_of([]), *_pieces(file)])
+            pieces = [rows.table_of([]).select(columns or rows.COLUMNS), *_pieces(file, columns)]
+            table = pa.concat_tables(pieces)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultFormatError(f"{path}: cannot be read: {_one_line(error)}") from error
     if table.num_rows != expected:
         raise ResultFormatError(f"{path}: {table.num_rows} rows, but the manifest speaks of {expected}")
-    return table
+    return table if columns is None else rows.lean(table, columns)
 
 
-def _pieces(file: pq.ParquetFile) -> Iterator[pa.Table]:
+def _pieces(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.Table]:
     """The row groups; what is null throughout one takes no memory, whatever its statistics say."""
     for number in range(file.num_row_groups):
-        piece = file.read_row_group(number)
+        piece = file.read_row_group(number, columns=columns)
         piece.validate(full=True)
-        yield rows.complete(rows.without_nulls(piece))
+        yield rows.complete(rows.without_nulls(piece)).select(piece.column_names)
 
 
 def _write(path: Path, table: pa.Table) -> None:

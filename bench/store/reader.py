@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -89,16 +90,21 @@ class StoredRun:
         """The scenario file as it was given. Raises ResultFormatError."""
         return self._read(run.SCENARIO)
 
-    def table(self) -> pa.Table:
-        """Every row, by case (in the manifest's order), seq and attempt. Raises ResultFormatError."""
-        if self._replay is not None:
-            return self._replay.table
-        if self._table is None:
-            from bench.store import parquet
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Every row, by case (in the manifest's order), seq and attempt. Raises ResultFormatError.
 
-            assert self.manifest.rows is not None
-            self._table = parquet.read(self.folder / run.PARQUET, self.manifest.rows)
-        return self._table
+        With `columns` a table made to be worked on: those of them that hold anything, and text as
+        dictionaries, except for keys.
+        """
+        from bench.store import parquet, rows
+
+        whole = self._replay.table if self._replay is not None else self._table
+        if columns is not None:
+            path, expected = self.folder / run.PARQUET, self.manifest.rows or 0
+            return parquet.read(path, expected, columns) if whole is None else rows.lean(whole, columns)
+        if whole is None:
+            whole = self._table = parquet.read(self.folder / run.PARQUET, self.manifest.rows or 0)
+        return whole
 
     def takes(self, case_index: int) -> list[Taken] | None:
         """What the mock of a case took; None if it kept no log. Raises ResultFormatError."""

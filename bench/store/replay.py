@@ -171,7 +171,9 @@ def replay(path: Path, ended: Sequence[CaseRun]) -> Replay:
     if lost:
         table = pa.concat_tables([table, rows.table_of([rows.batch_of(lost)])])
     names = list(dict.fromkeys([run.id for run in ended] + [*log.cases] + _names(table["case"].unique())))
-    table = rows.in_order(table, names)
+    unsorted = [table]
+    del table  # or it would be held twice
+    table = rows.in_order(unsorted.pop(), names)
     known = {run.id for run in ended}
     unended = tuple(_case_run(log.cases[name], table) for name in names if name in log.cases.keys() - known)
     return Replay(table, (*ended, *unended), log.whole, recorded, Recovery(reader.frames, cut, len(lost)))

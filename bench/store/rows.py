@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -146,6 +147,16 @@ def without_nulls(table: pa.Table) -> pa.Table:
     return table.select(names)
 
 
+def lean(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """Those of the columns that hold anything; text, where it repeats itself, as a dictionary."""
+    found = without_nulls(table.select(columns))
+    for index, field in enumerate(found.schema):
+        if field.type == TEXT and field.name != "key":
+            texts = found.column(index).dictionary_encode().unify_dictionaries()
+            found = found.set_column(index, field.name, texts)
+    return found
+
+
 def in_order(table: pa.Table, cases: Sequence[str]) -> pa.Table:
     """Sorted by case, in the order of `cases`, then seq, then attempt; the same rows give the same table.
 
@@ -159,15 +170,32 @@ def in_order(table: pa.Table, cases: Sequence[str]) -> pa.Table:
         }
     )
     order = pc.sort_indices(keyed, sort_keys=[(name, "ascending") for name in keyed.column_names])
-    plain = without_nulls(table)
-    pieces = [_taken(plain, order.slice(at, PIECE)) for at in range(0, len(order), PIECE)]
-    return complete(pa.concat_tables(pieces)) if pieces else table
+    steps = [_step(order.slice(at, PIECE)) for at in range(0, len(order), PIECE)]
+    columns = {name: table[name] for name in without_nulls(table).column_names}
+    del table, keyed  # each column is let go as soon as it has been moved
+    moved = {}
+    for name in list(columns):
+        moved[name] = _moved(columns.pop(name), steps)
+    return complete(pa.table(moved)) if steps else table_of([])
 
 
-def _taken(table: pa.Table, order: pa.Array) -> pa.Table:
+class _Step(NamedTuple):
+    """Where the next rows come from: indices into a slice."""
+
+    first: int
+    length: int
+    indices: pa.Array
+
+
+def _step(order: pa.Array) -> _Step:
     ends = pc.min_max(order).as_py()
-    near = table.slice(ends["min"], ends["max"] - ends["min"] + 1)
-    return near.take(pc.subtract(order, pa.scalar(ends["min"], order.type))).combine_chunks()
+    first = pa.scalar(ends["min"], order.type)
+    return _Step(ends["min"], ends["max"] - ends["min"] + 1, pc.subtract(order, first))
+
+
+def _moved(column: pa.ChunkedArray, steps: Sequence[_Step]) -> pa.ChunkedArray:
+    pieces = [column.slice(step.first, step.length).take(step.indices) for step in steps]
+    return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], column.type)
 
 
 def duplicates(table: pa.Table) -> int:
