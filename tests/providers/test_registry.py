@@ -37,8 +37,13 @@ def test_the_providers_of_a_scenario_are_those_of_the_registry() -> None:
         get_provider("nobody")
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(("transport", "client"), BUILT)
-def test_every_client_of_a_scenario_makes_sessions(case: Case, transport: Transport, client: str) -> None:
+async def test_every_client_of_a_scenario_makes_sessions(
+    case: Case, transport: Transport, client: str
+) -> None:
+    if client == "httpx2":
+        pytest.importorskip("httpx2")
     request = REQUEST if transport is Transport.API else None
     make = session_maker(
         replace(case, transport=transport, client=client), ENDPOINT, Guard(), request, Quiet()

@@ -9,12 +9,12 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from bench.errors import UsageError
-from bench.model import PHASES, SmtpOptions, TargetKind, TlsMode, Transport
+from bench.model import PHASES, Connection, SmtpOptions, TargetKind, TlsMode, Transport
 from bench.scenario import find_scenario, form, json_schema, known, load_scenario, shipped_scenarios
 from bench.scenario.plan import plan_case
 
 SHIPPED = shipped_scenarios()
-NAMES = ("generic", "rtt-sweep", "smoke", "smtp-vs-api", "steady-rate", "throughput")
+NAMES = ("clients", "generic", "rtt-sweep", "smoke", "smtp-vs-api", "steady-rate", "throughput")
 BAD = Path(__file__).parents[1] / "data" / "bad_scenarios"
 
 
@@ -157,6 +157,18 @@ def test_throughput_rises() -> None:
     cases = load_scenario(SHIPPED["throughput"], environ={}).cases
     assert {case.load.concurrency for case in cases} == {1, 2, 4, 8, 16, 32}
     assert all(case.pool.size == case.load.concurrency and not case.network.shaped for case in cases)
+
+
+def test_clients_compares_them_all_in_the_same_dialogue() -> None:
+    cases = load_scenario(SHIPPED["clients"], environ={}).cases
+    compared = {(case.transport, case.client, case.connection) for case in cases}
+    assert compared == {
+        (transport, client, connection)
+        for transport, clients in known.CLIENTS.items()
+        for client in clients
+        for connection in Connection
+    }
+    assert {case.smtp for case in cases} == {SmtpOptions(pipelining="off", chunking="off")}
 
 
 def test_steady_rate_is_open() -> None:
