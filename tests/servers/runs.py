@@ -52,7 +52,7 @@ def run(
         [sys.executable, "-P", "-m", "bench", "run", "scenario.yaml"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **secrets},
-        capture_output=True, text=True, timeout=240, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     printed = done.stdout + done.stderr
     latest = folder / "results" / "latest"

@@ -26,7 +26,7 @@ matrix:
   connection: [pooled, unpooled]
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.mark.parametrize("client", known.CLIENTS[Transport.API])

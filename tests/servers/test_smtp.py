@@ -30,7 +30,7 @@ matrix:
 {options}"""
 OPTIONS = "  smtp.pipelining: [auto, 'off']\n  smtp.chunking: [auto, 'off']\n"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def run_against(
