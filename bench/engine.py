@@ -25,6 +25,10 @@ DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
 
 
+_UNFINISHED = Answer(Outcome.UNKNOWN, error="internal")
+"""What becomes of a message if our own code fails."""
+
+
 class Recorder(Protocol):
     """Takes the record of a run; `store.RunWriter` is one."""
 
@@ -118,6 +122,7 @@ class Engine:
 
     _now: Clock = field(init=False)
     """CLOCK_MONOTONIC; the record's times are those of the run, `clock.offset_ns` less."""
+    _timeout_ns: int = field(init=False)
     _marks: _Marks = field(init=False, default_factory=_Marks)
     _pacer: Pacer = field(init=False)
     _pool: Pool = field(init=False)
@@ -134,6 +139,7 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._now = self.clock.absolute
+        self._timeout_ns = self.case.timeout_ns
         self._pacer = pacer_for(self.case.load, self.seed)
         self._pool = Pool(
             self.case.pool,
@@ -245,47 +251,53 @@ class Engine:
 
     async def _one(self, slot: _Slot) -> None:
         """Take a message from ready to its sample."""
-        started = False
+        session: Session | None = None
         in_flight = self._in_flight
         try:
             if in_flight is not None:
                 await in_flight.acquire()
             try:
-                session = await self._pool.acquire()
+                found = self._pool.take() or await self._pool.acquire()
                 if self.stop:  # it waited for its turn, and now the run is over
-                    await self._pool.release(session, clean=True, refused=False)
+                    await self._pool.release(found, clean=True, refused=False)
                     return
-                started = True
+                session = found
                 await self._send(slot, session)
             finally:
                 if in_flight is not None:
                     in_flight.release()
         finally:
-            if not started:
+            if session is None:
                 self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
 
     async def _send(self, slot: _Slot, session: Session) -> None:
         span = Span(self._now)
-        answer = Answer(Outcome.UNKNOWN, error="internal")
+        answer = _UNFINISHED
         try:
-            answer = await session.send(slot.message, span, self.case.timeout_ns)
+            answer = await session.send(slot.message, span, self._timeout_ns)
         except anyio.get_cancelled_exc_class():
             answer = Answer(span.cut_off, error="interrupted")
             raise
         finally:
-            self._note_end(span, answer)
             release, took_ns = NOTHING, 0
-            if answer.outcome is not Outcome.ACCEPTED or answer.anomaly or not self._pool.put_back(session):
+            accepted = answer.outcome is Outcome.ACCEPTED
+            if not accepted or answer.anomaly is not None or not self._pool.put_back(session):
                 release, took_ns = await self._give_back(session, answer)
-            self._record(answer, self._sample(slot, session, span, answer, release, took_ns))
+            self._note_end(span, accepted=accepted)
+            self.progress.done += 1
+            self.recorder.append(self._sample(slot, session, span, answer, release, took_ns))
 
-    def _note_end(self, span: Span, answer: Answer) -> None:
-        if span.start_ns is None or span.end_ns is None:
+    def _note_end(self, span: Span, *, accepted: bool) -> None:
+        end_ns = span.end_ns
+        if end_ns is None or span.start_ns is None:
             return
-        self._marks.ended_ns = max(self._marks.ended_ns, span.end_ns)
-        if answer.outcome is Outcome.ACCEPTED:
-            took_ns = span.end_ns - span.start_ns
-            self._shortest_ns = min(took_ns, self._shortest_ns or took_ns)
+        if end_ns > self._marks.ended_ns:
+            self._marks.ended_ns = end_ns
+        if accepted:
+            self.progress.accepted += 1
+            took_ns = end_ns - span.start_ns
+            if self._shortest_ns is None or took_ns < self._shortest_ns:
+                self._shortest_ns = took_ns
 
     async def _give_back(self, session: Session, answer: Answer) -> tuple[Release, int]:
         """Return a session to the pool; what that took, and how many ns."""
@@ -296,65 +308,84 @@ class Engine:
             release = await self._pool.release(session, clean=clean, refused=refused)
         return release, self._now() - begun_ns
 
-    def _record(self, answer: Answer, sample: Sample) -> None:
-        self.progress.done += 1
-        self.progress.accepted += answer.outcome is Outcome.ACCEPTED
-        self.recorder.append(sample)
-
     def _drop(self, seq: int, due_ns: int | None, ready_ns: int | None = None) -> None:
-        answer = Answer(Outcome.DROPPED)
-        slot = _Slot(self.composer.envelope(seq), 0, due_ns, ready_ns)
-        self._record(answer, self._sample(slot, None, None, answer, NOTHING, 0))
+        """Record a message that is not going to be started."""
+        message, case = self.composer.envelope(seq), self.case
+        self.progress.done += 1
+        self.recorder.append(
+            Sample(
+                case=case.id,
+                key=message.key,
+                seq=seq,
+                attempt=0,
+                worker=0,
+                warmup=seq < case.load.warmup,
+                cold=False,
+                due_ns=self._of_run(due_ns),
+                ready_ns=self._of_run(ready_ns),
+                start_ns=None,
+                end_ns=None,
+                phases={},
+                outcome=Outcome.DROPPED,
+                client=case.client,
+                recipients=len(message.recipients),
+                recipients_accepted=0,
+            )
+        )
+
+    def _of_run(self, at_ns: int | None) -> int | None:
+        """A moment on the run's own clock."""
+        return None if at_ns is None else at_ns - self.clock.offset_ns
 
     def _sample(
         self,
         slot: _Slot,
-        session: Session | None,
-        span: Span | None,
+        session: Session,
+        span: Span,
         answer: Answer,
         release: Release,
         release_ns: int,
     ) -> Sample:
-        message, case, offset_ns = slot.message, self.case, self.clock.offset_ns
-        sample = Sample(
+        message, case = slot.message, self.case
+        cold = span.local_port is not None
+        noted = cold or answer.notes is not None or release.rset
+        return Sample(
             case.id,
             message.key,
             message.seq,
-            0 if span is None else 1,
+            1,
             slot.worker,
             message.seq < case.load.warmup,
-            False,
-            None if slot.due_ns is None else slot.due_ns - offset_ns,
-            None if slot.ready_ns is None else slot.ready_ns - offset_ns,
-            None,
-            None,
-            {},
+            cold,
+            self._of_run(slot.due_ns),
+            self._of_run(slot.ready_ns),
+            self._of_run(span.start_ns),
+            self._of_run(span.end_ns),
+            span.phases,
             answer.outcome,
-            client=case.client,
-            code=answer.code,
-            enhanced_code=answer.enhanced_code,
-            reply=answer.reply,
-            notes=_notes_of(answer, span, release),
-            replies=answer.replies,
-            recipients=len(message.recipients),
-            recipients_accepted=answer.recipients_accepted,
-            message_id=answer.message_id,
+            span.round_trips,
+            release_ns if release.quit else None,
+            session.connection_id,
+            session.uses,
+            case.client,
+            session.http_version,
+            session.tls_version,
+            span.phase,
+            answer.code,
+            answer.enhanced_code,
+            answer.reply,
+            answer.error,
+            answer.errno,
+            answer.anomaly,
+            _notes_of(answer, span, release) if noted else None,
+            answer.replies,
+            span.tcp_rtt_ns,
+            span.retransmits,
+            len(message.recipients),
+            answer.recipients_accepted,
+            span.bytes_sent,
+            answer.message_id,
         )
-        if answer.outcome is not Outcome.ACCEPTED or answer.anomaly is not None:
-            sample.error, sample.errno, sample.anomaly = answer.error, answer.errno, answer.anomaly
-        if span is not None:
-            sample.cold = span.local_port is not None
-            if span.start_ns is not None and span.end_ns is not None:
-                sample.start_ns, sample.end_ns = span.start_ns - offset_ns, span.end_ns - offset_ns
-            sample.phases, sample.phase_at_end = span.phases, span.phase
-            sample.round_trips, sample.bytes_sent = span.round_trips, span.bytes_sent
-            sample.tcp_rtt_ns, sample.retransmits = span.tcp_rtt_ns, span.retransmits
-        if session is not None:
-            sample.connection_id, sample.connection_use = session.connection_id, session.uses
-            sample.http_version, sample.tls_version = session.http_version, session.tls_version
-        if release.quit:
-            sample.quit_ns = release_ns
-        return sample
 
     def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks
@@ -380,13 +411,10 @@ class Engine:
         )
 
 
-def _notes_of(answer: Answer, span: Span | None, release: Release) -> str | None:
+def _notes_of(answer: Answer, span: Span, release: Release) -> str:
     """What there is no column for, as JSON."""
-    connected = span is not None and span.local_port is not None
-    if not (answer.notes or connected or release.rset):
-        return None
     notes = dict(answer.notes or {})
-    if span is not None and connected:
+    if span.local_port is not None:
         notes |= {"local_port": span.local_port, "address": span.address}
     if release.rset:
         notes["rset"] = True

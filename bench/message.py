@@ -92,7 +92,7 @@ class Composer:
     The payload is split once; composing is one join.
     """
 
-    __slots__ = ("_pieces", "_recipients", "_rotate", "_run_id", "_sender")
+    __slots__ = ("_dotted", "_pieces", "_recipients", "_rotate", "_run_id", "_sender")
 
     def __init__(self, spec: MessageSpec, payload: bytes, run_id: str) -> None:
         if _RUN_ID.match(run_id) is None:
@@ -100,6 +100,8 @@ class Composer:
         self._run_id = run_id
         self._sender, self._recipients = spec.sender, spec.recipients
         self._rotate = spec.rotate_recipients
+        # What is put in for the placeholders begins with a letter or digit and has no line ends.
+        self._dotted = payload.startswith(b".") or b"\n." in payload
         by_recipient = payload.split(RECIPIENT_PLACEHOLDER.encode()) if self._rotate else [payload]
         self._pieces = [piece.split(KEY_PLACEHOLDER.encode()) for piece in by_recipient]
 
@@ -108,10 +110,11 @@ class Composer:
         key = f"{self._run_id}-{seq}"
         if not self._rotate:
             payload = key.encode().join(self._pieces[0])
-            return Message(seq, key, self._sender, self._recipients, payload)
+            return Message(seq, key, self._sender, self._recipients, payload, self._dotted)
         recipient = self._recipients[seq % len(self._recipients)]
         patched = [key.encode().join(piece) for piece in self._pieces]
-        return Message(seq, key, self._sender, (recipient,), recipient.encode().join(patched))
+        whole = recipient.encode().join(patched)
+        return Message(seq, key, self._sender, (recipient,), whole, self._dotted)
 
     def envelope(self, seq: int) -> Message:
         """Message `seq` without its payload, for the record of one that will not be sent."""

@@ -367,6 +367,8 @@ class Message(NamedTuple):
     recipients: tuple[str, ...]
     payload: bytes
     """SMTP: the MIME message with CRLF line ends, not dot-stuffed. API: the request body."""
+    dotted: bool = True
+    """Whether a line may begin with a dot. To look for one takes longer than all else about a message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ the result is the same. What is not exactly what the standard allows at that poi
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Protocol
 
 from bench.model import Message, Outcome, TlsMode
@@ -26,7 +27,8 @@ from bench.protocol.smtp_replies import (
     ReplyError,
     ReplyParser,
     enhanced_code,
-    is_line,
+    familiar,
+    line_code,
     plain_replies,
     text_of,
 )
@@ -57,6 +59,7 @@ __all__ = ("ClientConfig", "Journal", "SmtpClient")
 RECIPIENT_REPLY_LIMIT = 1024
 """Characters of the reply to one recipient that are kept until they have been masked."""
 _RCPT, _BODY = Step.RCPT, Step.BODY
+_CODE_OF = itemgetter(slice(3))
 UNIMPLEMENTED = (500, 502)
 """How a server says that it does not know EHLO; HELO is tried then (RFC 5321 section 3.2)."""
 WANTS_AUTH = (530, 538)
@@ -96,7 +99,7 @@ class SmtpClient:
         self._parser: ReplyParser | None = None  # only while a reply is not whole
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
-        self._usual = b""  # how the next input begins if there is nothing to think about
+        self._usual = 0  # how the next input begins if there is nothing to think about
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
         self._message: Message | None = None
@@ -167,6 +170,8 @@ class SmtpClient:
         self._journal.handed_over = not self._empty_text
         if self._steps[self._at] is _BODY:
             self._journal.enter("reply", now_ns)
+            if self._steps is _BODY_ALONE and not self._suspect and self._refusal is None:
+                self._usual = 250
 
     def lost(self, error: str, errno: int | None = None, notes: Notes | None = None) -> Answer:
         """The answer for a message whose connection is no more, or for which there is no time left."""
@@ -190,7 +195,7 @@ class SmtpClient:
 
     def receive(self, data: bytes, now_ns: int) -> bytes:
         """Take what the server said; what to send."""
-        if data[:4] != self._usual or not is_line(data):
+        if (familiar.get(data) or line_code(data)) != self._usual:
             return self._read(data, now_ns)
         # The short cut for what a kept connection hears most: the same as `_take` does, a few calls less.
         journal = self._journal
@@ -204,14 +209,14 @@ class SmtpClient:
             out, self._steps, phase, self._usual = self._flights.pop()
             journal.enter(phase, now_ns)
             return out
-        self._at, self._usual = 1, b""
+        self._at, self._usual = 1, 0
         return _AFTER[steps[0]](self, data, now_ns)
 
     # ------------------------------------------------------------------ reading
 
     def _read(self, data: bytes, now_ns: int) -> bytes:
         """Whatever is not simply one line."""
-        self._usual = b""
+        self._usual = 0
         replies = plain_replies(data) if self._parser is None else None
         if replies is not None:
             out = b""
@@ -305,7 +310,7 @@ class SmtpClient:
 
     def _run(self, flight: Flight) -> bytes:
         """Something that belongs to no message."""
-        self._steps, self._at, self._usual = flight.steps, 0, b""
+        self._steps, self._at, self._usual = flight.steps, 0, 0
         self.answer = self.errand = self._refusal = None
         self._sayings = []
         return flight.data
@@ -334,13 +339,17 @@ class SmtpClient:
         return kept[1]
 
     @property
+    def _dotted(self) -> bool:
+        return self._message is None or self._message.dotted
+
+    @property
     def _payload(self) -> bytes:
         assert self._message is not None
         return self._message.payload
 
     def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""
-        self.carries, self._at, self._usual = True, 0, b""
+        self.carries, self._at, self._usual = True, 0, 0
         if ahead is None:
             self._steps = _BODY_ALONE
             self._journal.enter("body", now_ns)
@@ -382,7 +391,7 @@ class SmtpClient:
         return self._carry(as_chunk(self._payload), None, now_ns)
 
     def _after_data(self, raw: bytes, now_ns: int) -> bytes:
-        return self._carry(as_text(self._payload), None, now_ns)
+        return self._carry(as_text(self._payload, dotted=self._dotted), None, now_ns)
 
     def _after_body(self, raw: bytes, now_ns: int) -> bytes:
         if self._suspect:
@@ -391,7 +400,7 @@ class SmtpClient:
         enhanced = enhanced_code(raw)
         if enhanced is not None and enhanced[0] != "2":
             anomaly = anomaly or "enhanced_mismatch"
-        codes = b" ".join([saying[:3] for saying in self._sayings])
+        codes = b" ".join(map(_CODE_OF, self._sayings))
         notes = self._notes if self._taken == len(self._recipients) else self._all_notes()
         return self._over(
             Answer(
@@ -481,7 +490,7 @@ class SmtpClient:
             )
         self.answer = answer
         self.carries = False
-        self._steps, self._at, self._flights, self._usual = (), 0, [], b""
+        self._steps, self._at, self._flights, self._usual = (), 0, [], 0
         return b""
 
     def _all_notes(self) -> dict[str, Note]:

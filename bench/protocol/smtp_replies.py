@@ -113,10 +113,20 @@ class ReplyParser:
         return ReplyError(anomaly, self.pending)
 
 
-def is_line(data: bytes) -> bool:
-    """Whether `data` is exactly one line, ended as it should be and not too long."""
+familiar: dict[bytes, int] = {}
+"""Replies of one line that have been looked at before -> their code: servers repeat themselves."""
+_FAMILIAR_LIMIT = 64
+
+
+def line_code(data: bytes) -> int:
+    """The code where `data` is exactly one well-formed reply of one line; else 1, which no reply has."""
     last = len(data) - 1
-    return data.find(b"\n") == last and data.find(b"\r") == last - 1 and last < LINE_LIMIT
+    if data.find(b"\n") != last or data.find(b"\r") != last - 1 or data[3:4] != b" " or last >= LINE_LIMIT:
+        return 1
+    code = CODES.get(data[:3], 1)
+    if len(familiar) < _FAMILIAR_LIMIT:
+        familiar[data] = code
+    return code
 
 
 def plain_replies(data: bytes) -> list[Reply] | None:

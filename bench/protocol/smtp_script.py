@@ -65,13 +65,13 @@ class Flight(NamedTuple):
     data: bytes
     steps: tuple[Step, ...]
     phase: str
-    usual: bytes = b""
-    """How the one reply to it nearly always begins; empty where that is not worth a short cut."""
+    usual: int = 0
+    """The code of the one reply to it that nearly always comes; 0 where that is not worth a short cut."""
 
 
 BANNER = Flight(b"", (Step.BANNER,), "banner")
 STARTTLS = Flight(b"STARTTLS\r\n", (Step.STARTTLS,), "starttls")
-DATA = Flight(b"DATA\r\n", (Step.DATA,), "data", b"354 ")
+DATA = Flight(b"DATA\r\n", (Step.DATA,), "data", 354)
 RSET = Flight(b"RSET\r\n", (Step.RSET,), "")
 NOOP = Flight(b"NOOP\r\n", (Step.NOOP,), "")
 QUIT = Flight(b"QUIT\r\n", (Step.QUIT,), "")
@@ -195,12 +195,13 @@ def _mail(sender: str, recipients: Sequence[str], size: int, eight_bit: bool, of
     return (" ".join(words) + "\r\n").encode()
 
 
-def as_text(payload: bytes) -> bytes:
-    """A message as it travels after DATA: dots doubled at line starts, the lone dot at the end (4.5.2)."""
-    if b"\n." in payload:
+def as_text(payload: bytes, *, dotted: bool = True) -> bytes:
+    """A message as it travels after DATA: dots doubled at line starts, the lone dot at the end (4.5.2).
+    `dotted`: whether a line may begin with a dot."""
+    if dotted:
         payload = payload.replace(b"\n.", b"\n..")
-    if payload.startswith(b"."):
-        payload = b"." + payload
+        if payload.startswith(b"."):
+            payload = b"." + payload
     return payload + (END_OF_TEXT if payload.endswith(b"\r\n") or not payload else b"\r\n" + END_OF_TEXT)
 
 

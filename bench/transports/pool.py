@@ -51,8 +51,19 @@ class Pool:
         self._opened_ns: dict[int, int] = {}
         """connection_id -> when it was first given out; only where age matters."""
         self._from_left = options.order == "fifo"
+        self._limited = options.max_messages is not None or options.max_age_ns is not None
 
     # ------------------------------------------------------------------ a message's way
+
+    def take(self) -> Session | None:
+        """A slot with an idle connection, where both are there to be had without waiting."""
+        if self._free and self._idle:
+            session = self._idle[0 if self._from_left else -1].session
+            if session.alive:
+                (self._idle.popleft if self._from_left else self._idle.pop)()
+                self._free -= 1
+                return session
+        return None
 
     async def acquire(self) -> Session:
         """Wait for a slot, then give the session that has it: an idle one or a new, unconnected one."""
@@ -70,10 +81,13 @@ class Pool:
     def put_back(self, session: Session) -> bool:
         """Give a slot back with its connection, whose message was accepted, where that takes no waiting;
         False where it takes `release`."""
-        if not self._keep or not session.alive or self._is_used_up(session):
+        if not self._keep or not session.alive or (self._limited and self._is_used_up(session)):
             return False
         self._idle.append(_Idle(session, self._clock()))
-        self._give_slot()
+        if self._waiting:
+            self._give_slot()
+        else:
+            self._free += 1
         return True
 
     async def release(self, session: Session, *, clean: bool, refused: bool) -> Release:
