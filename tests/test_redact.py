@@ -266,3 +266,18 @@ def test_a_user_name_written_in_the_scenario_is_no_secret() -> None:
     assert secrets_of(Auth(None, password)) == [password]
     assert secrets_of(Auth(written, password)) == [password]
     assert secrets_of(Auth(referred, password)) == [referred, password]
+
+
+@settings(deadline=None)
+@given(secret_text, around, around, st.data())
+def test_a_secret_written_in_several_ways_at_once_is_found(
+    secret: str, before: bytes, after: bytes, data: st.DataObject
+) -> None:
+    """What is looked for first, as it is quick, must be there in each of them."""
+    written = "".join(
+        data.draw(st.sampled_from([one, one.upper(), urllib.parse.quote(one, safe=""), f"&#{ord(one)};"]))
+        for one in secret
+    ).encode()
+    redactor = Redactor([Secret(secret)])
+    assert redactor.finds(before + written + after)
+    assert redactor.finds(before + secret.encode().hex().upper().encode() + after)

@@ -40,7 +40,10 @@ def decode(kind: type[T], data: Json, where: str = "") -> T:
 
 def dump_line(value: object) -> bytes:
     """One line of JSON without its line end."""
-    return json.dumps(encode(value), allow_nan=False, separators=(",", ":")).encode()
+    return _LINE.encode(encode(value)).encode()
+
+
+_LINE = json.JSONEncoder(allow_nan=False, separators=(",", ":"))  # `json.dumps` makes one for each call
 
 
 def load(text: bytes) -> Json:

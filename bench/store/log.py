@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,8 +17,9 @@ FLUSH_S = 0.05
 """A row is with the kernel no later than this after `put`, unless the disk is slow."""
 FLUSH_ROWS = 1000
 CHUNK_ROWS = 200
-"""Rows encoded in one go; encoding holds the interpreter, 2 us a row, while messages are on their way."""
-PAUSE_S = 0.0002
+"""Rows of a frame."""
+SWITCH_S = 0.00005
+"""How long the thread may keep the interpreter from others; Python's own 5 ms would show as lag."""
 SYNC_NS = 1_000_000_000
 MAX_WAITING = 1_000_000
 """Rows that may wait for a slow disk before the run is stopped."""
@@ -41,6 +43,8 @@ class LogWriter:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._progress = threading.Condition()
+        self._usual_switch_s = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_S)
         self._thread = threading.Thread(target=self._run, name="sendbench-log", daemon=True)
         self._thread.start()
 
@@ -75,6 +79,7 @@ class LogWriter:
         self._stopping.set()
         self._wake.set()
         self._thread.join()
+        sys.setswitchinterval(self._usual_switch_s)
         try:
             self.write(Kind.FINISH, last)
             self._file.sync()
@@ -124,8 +129,6 @@ class LogWriter:
             with self._progress:
                 self.written += len(chunk)
                 self._progress.notify_all()
-            if waiting:
-                self._stopping.wait(PAUSE_S)  # lets the load generator run first
 
     def _sync(self) -> None:
         begun_ns = monotonic_ns()
