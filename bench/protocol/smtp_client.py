@@ -17,6 +17,7 @@ the result is the same. What is not exactly what the standard allows at that poi
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Protocol
@@ -86,9 +87,9 @@ class SmtpClient:
     """One connection. See the module."""
 
     __slots__ = (
-        "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights", "_journal", "_message",
-        "_notes", "_parser", "_ready", "_recipients", "_refusal", "_sayings", "_secure", "_skip", "_steps",
-        "_suspect", "_taken", "_usual", "answer", "carries", "errand", "usable", "wants_tls",
+        "_anomaly", "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights", "_journal",
+        "_login", "_message", "_notes", "_parser", "_ready", "_recipients", "_refusal", "_sayings", "_secure",
+        "_skip", "_steps", "_taken", "_usual", "answer", "carries", "errand", "usable", "wants_tls",
     )  # fmt: skip
 
     def __init__(self, config: ClientConfig) -> None:
@@ -101,6 +102,7 @@ class SmtpClient:
         self._at = 0  # ... and which of them is next
         self._usual = 0  # how the next input begins if there is nothing to think about
         self._flights: list[Flight] = []  # those to come before the message, the next one last
+        self._login: list[Flight] = []  # those to come before that, likewise
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
         self._message: Message | None = None
         self._journal: Journal
@@ -110,7 +112,7 @@ class SmtpClient:
         self._recipients: list[tuple[int, bytes]] = []  # those to RCPT
         self._taken = 0  # recipients
         self._skip = 0  # replies to come that are the rest of one that came too early
-        self._suspect = False  # whether one came too early
+        self._anomaly: str | None = None  # what was odd, but not the end of it
         self._empty_text = False
         self.wants_tls = False
         """It is time for the handshake: with implicit TLS at once, else when the server is ready."""
@@ -148,7 +150,7 @@ class SmtpClient:
         self._message, self._journal = message, journal
         self.answer = self.errand = self._refusal = self._notes = None
         self._taken = self._skip = 0
-        self._empty_text = self._suspect = False
+        self._empty_text, self._anomaly = False, None
         self._sayings, self._recipients = [], []
         if self._ready:
             return self._transaction(now_ns)
@@ -170,14 +172,18 @@ class SmtpClient:
         self._journal.handed_over = not self._empty_text
         if self._steps[self._at] is _BODY:
             self._journal.enter("reply", now_ns)
-            if self._steps is _BODY_ALONE and not self._suspect and self._refusal is None:
+            if self._steps is _BODY_ALONE and self._anomaly is None and self._refusal is None:
                 self._usual = 250
 
     def lost(self, error: str, errno: int | None = None, notes: Notes | None = None) -> Answer:
         """The answer for a message whose connection is no more, or for which there is no time left."""
         self.usable = False
-        merged = {**(self._notes or {}), **(notes or {})} or None
-        self._over(Answer(self._journal.cut_off, error=error, errno=errno, notes=merged))
+        if self._parser is not None and not self._skip:
+            self._sayings.append(self._parser.pending)
+        answer = Answer(self._journal.cut_off, error=error, errno=errno, notes=notes)
+        if self._refusal is not None:  # what the server still owed us would not have changed its mind
+            answer = self._refusal._replace(errno=errno, notes={**(notes or {}), "ended_by": error})
+        self._over(answer)
         assert self.answer is not None
         return self.answer
 
@@ -217,6 +223,8 @@ class SmtpClient:
     def _read(self, data: bytes, now_ns: int) -> bytes:
         """Whatever is not simply one line."""
         self._usual = 0
+        if not self.usable and not self._steps:
+            return b""  # nobody listens any more
         replies = plain_replies(data) if self._parser is None else None
         if replies is not None:
             out = b""
@@ -233,8 +241,7 @@ class SmtpClient:
         try:
             while (reply := parser.next()) is not None:
                 if reply.anomaly is not None and self._at < len(self._steps):
-                    self._notes = {**(self._notes or {}), "anomaly": reply.anomaly}
-                    self.usable = False
+                    self._anomaly, self.usable = self._anomaly or reply.anomaly, False
                 out = self._spoke_early(reply.raw, out) if out else self._take(reply.code, reply.raw, now_ns)
         except ReplyError as error:
             return self._broken(error.anomaly, error.raw)
@@ -289,8 +296,7 @@ class SmtpClient:
         if self.wants_tls:
             return self._broken("injection", raw)
         if self.answer is not None:
-            if self.answer.anomaly is None:
-                self.answer = self.answer._replace(anomaly="unsolicited")
+            self.answer = self._doubted(self.answer, raw)
             return b""
         if not self._steps:
             return b""  # between two messages
@@ -298,8 +304,18 @@ class SmtpClient:
             return self._broken("unsolicited", raw)
         # After a 354 the message goes out all the same: only what comes behind it tells what became of it.
         self._sayings.append(raw)
-        self._suspect = True
+        self._anomaly = "unsolicited"
         return out
+
+    def _doubted(self, answer: Answer, raw: bytes) -> Answer:
+        """The answer after which more came, in the same breath."""
+        notes = {**(answer.notes or {}), "unsolicited": text_of(raw, RECIPIENT_REPLY_LIMIT, skip=0)}
+        answer = answer._replace(anomaly=answer.anomaly or "unsolicited", notes=notes)
+        in_one_flight = self._envelope is not None and self._envelope[1].ahead is not None
+        if answer.outcome is Outcome.ACCEPTED and in_one_flight and not raw.startswith(b"421"):
+            # One of the replies to the whole flight was one too many, so this may be that to the message.
+            return answer._replace(outcome=Outcome.UNKNOWN, error="protocol", recipients_accepted=0)
+        return answer
 
     # ------------------------------------------------------------------ speaking
 
@@ -363,9 +379,13 @@ class SmtpClient:
     def _after_banner(self, raw: bytes, now_ns: int) -> bytes:
         return self._say(hello(Step.EHLO, self._config.local_name), now_ns)
 
-    def _after_hello(self, raw: bytes, now_ns: int) -> bytes:
-        config = self._config
+    def _after_ehlo(self, raw: bytes, now_ns: int) -> bytes:
         self._capabilities = Capabilities.of(raw)
+        return self._after_hello(raw, now_ns)
+
+    def _after_hello(self, raw: bytes, now_ns: int) -> bytes:
+        """Whatever a HELO is answered with, it offers nothing."""
+        config = self._config
         if config.tls is not TlsMode.NONE and not self._secure:
             if "STARTTLS" not in self._capabilities:
                 return self._give_up(Answer(Outcome.FAILED, error="tls_missing"))
@@ -375,8 +395,16 @@ class SmtpClient:
         flights = login(config.auth, self._capabilities.mechanisms)
         if flights is None:
             return self._give_up(Answer(Outcome.FAILED, error="auth_missing"))
-        self._flights = list(flights[:0:-1])
+        self._login = list(flights[:0:-1])
         return self._say(flights[0], now_ns)
+
+    def _after_challenge(self, raw: bytes, now_ns: int) -> bytes:
+        """Of AUTH LOGIN: what it asks for is known, but base64 it has to be (RFC 4954 section 4)."""
+        try:
+            b64decode(raw[4:].strip(), validate=True)
+        except ValueError:
+            return self._broken("malformed", raw)
+        return self._say(self._login.pop(), now_ns)
 
     def _after_starttls(self, raw: bytes, now_ns: int) -> bytes:
         self.wants_tls = True
@@ -394,9 +422,9 @@ class SmtpClient:
         return self._carry(as_text(self._payload, dotted=self._dotted), None, now_ns)
 
     def _after_body(self, raw: bytes, now_ns: int) -> bytes:
-        if self._suspect:
-            return self._broken("unsolicited", raw)
-        anomaly = self._notes.pop("anomaly", None) if self._notes else None
+        anomaly = self._anomaly
+        if anomaly == "unsolicited":
+            return self._broken(anomaly, raw)
         enhanced = enhanced_code(raw)
         if enhanced is not None and enhanced[0] != "2":
             anomaly = anomaly or "enhanced_mismatch"
@@ -405,7 +433,7 @@ class SmtpClient:
         return self._over(
             Answer(
                 Outcome.ACCEPTED, int(raw[:3]), enhanced, raw[:REPLY_LIMIT], None, None,
-                str(anomaly) if anomaly else None, None, self._taken, notes or None, codes,
+                anomaly, None, self._taken, notes or None, codes,
             )
         )  # fmt: skip
 
@@ -439,7 +467,8 @@ class SmtpClient:
             self._journal.trips += 1
             return self._say(hello(Step.HELO, self._config.local_name), now_ns)
         if not 400 <= code < 600:
-            return self._broken("unsolicited" if self.carries else "bad_code", raw, code)
+            early = self.carries and step is Step.BODY
+            return self._broken("unsolicited" if early else "bad_code", raw, code)
         if self._refusal is None and (step is not Step.RCPT or code == 421 or self._none_taken):
             self._refusal = _refusal(step, code, raw)
         if step < Step.MAIL or code == 421 or (self.carries and step is Step.BODY):
@@ -486,7 +515,9 @@ class SmtpClient:
         if answer.outcome is not Outcome.ACCEPTED:
             notes = {**self._all_notes(), **(answer.notes or {})}
             answer = answer._replace(
-                replies=b"".join(self._sayings)[:REPLY_LIMIT] or None, notes=notes or None
+                anomaly=answer.anomaly or self._anomaly,
+                replies=b"".join(self._sayings)[:REPLY_LIMIT] or None,
+                notes=notes or None,
             )
         self.answer = answer
         self.carries = False
@@ -518,10 +549,12 @@ _BODY_ALONE = (Step.BODY,)
 _AFTER: Sequence[Callable[[SmtpClient, bytes, int], bytes]] = [
     {
         Step.BANNER: SmtpClient._after_banner,
-        Step.EHLO: SmtpClient._after_hello,
+        Step.EHLO: SmtpClient._after_ehlo,
         Step.HELO: SmtpClient._after_hello,
         Step.STARTTLS: SmtpClient._after_starttls,
         Step.AUTH_PLAIN: SmtpClient._after_login,
+        Step.AUTH_LOGIN: SmtpClient._after_challenge,
+        Step.AUTH_USER: SmtpClient._after_challenge,
         Step.AUTH_PASSWORD: SmtpClient._after_login,
         Step.RCPT: SmtpClient._after_recipients,
         Step.DATA: SmtpClient._after_data,

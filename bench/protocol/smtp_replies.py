@@ -18,6 +18,8 @@ REPLY_LINES = 256
 CODES: Mapping[bytes, int] = {b"%d" % code: code for code in range(200, 600)}
 """The three digits of every code that can be one (4.2.1)."""
 
+_BEGINNINGS = b" \t+-0123456789"
+"""What a line that is at least meant to be a reply begins with."""
 _NUMERIC = re.compile(rb"[ \t]*[+-]?[0-9]")
 _ENHANCED = re.compile(rb"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?=[ \r\n])")
 _COMMON: Mapping[bytes, str] = {b"2.0.0 ": "2.0.0", b"2.6.0 ": "2.6.0"}
@@ -75,6 +77,8 @@ class ReplyParser:
         buffer = self._buffer
         while True:
             start = self._scanned
+            if start < len(buffer) and buffer[start] not in _BEGINNINGS:
+                raise self._error("malformed")  # not worth waiting for its end, which may never come
             end = buffer.find(b"\n", start)
             if (len(buffer) if end < 0 else end + 1) - start > LINE_LIMIT:
                 raise self._error("too_long")
@@ -153,6 +157,6 @@ def enhanced_code(raw: bytes) -> str | None:
     return None if match is None else match[0].decode("ascii")
 
 
-def text_of(raw: bytes, limit: int) -> str:
+def text_of(raw: bytes, limit: int, skip: int = 4) -> str:
     """A reply's text for notes: without code and line end of its first line, escaped, cut."""
-    return raw[4:].rstrip(b"\r\n").decode("utf-8", "backslashreplace")[:limit]
+    return raw[skip:].rstrip(b"\r\n").decode("utf-8", "backslashreplace")[:limit]

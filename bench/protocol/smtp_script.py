@@ -101,8 +101,13 @@ class Capabilities:
     @property
     def mechanisms(self) -> frozenset[str]:
         """For AUTH (RFC 4954), the form `AUTH=` of old servers included."""
-        old = {key.removeprefix("AUTH=") for key in self.keywords if key.startswith("AUTH=")}
-        return frozenset(name.upper() for name in (*self.keywords.get("AUTH", ()), *old))
+        old = [(key[5:], *rest) for key, rest in self.keywords.items() if key.startswith("AUTH=")]
+        return frozenset(name.upper() for names in (self.keywords.get("AUTH", ()), *old) for name in names)
+
+    def refuses(self, size: int) -> bool:
+        """Whether the server has said that so large a message will be refused (RFC 1870)."""
+        limit = self.keywords.get("SIZE", ())[:1]
+        return any(each.isdecimal() and 0 < int(each) < size for each in limit)
 
     @classmethod
     def of(cls, raw: bytes) -> Capabilities:
@@ -169,6 +174,8 @@ def envelope(
         return Envelope((*flights, *(() if chunks else (DATA,))), None)
     steps = (Step.MAIL, *(Step.RCPT for _ in rcpts))
     together = b"".join((mail, *rcpts))
+    if chunks and offered.refuses(size):  # no need for the message to travel for that
+        return Envelope((Flight(together, steps, "envelope"),), None)
     if chunks:
         return Envelope((), Flight(together, steps, "envelope"))
     # RFC 2920 section 3.1: DATA may only be the last of a group.
