@@ -136,14 +136,17 @@ class WireSmtpSession:
 
     def _was_stale(self, answer: Answer) -> bool:
         lost = answer.error == "disconnected" and answer.outcome is Outcome.FAILED
-        return lost and self.uses > 1 and not self._machine.heard
+        return lost and not self._machine.heard
 
     async def _retry(self, message: Message, span: Span) -> Answer:
         self._machine, self._link = SmtpClient(self._config), None
         self.connection_id, self.uses = self._next_id(), 1
         span.enter("dns")
         answer = await self._on_new(message, span)
-        return answer._replace(notes={**(answer.notes or {}), "conn_retry": 1})
+        notes = {**(answer.notes or {}), "conn_retry": 1}
+        if answer.outcome is Outcome.FAILED:
+            notes["stale"] = True  # the connection's end is the only reason there was a second try
+        return answer._replace(notes=notes)
 
     # ------------------------------------------------------------------ errands
 
@@ -212,22 +215,28 @@ class WireSmtpSession:
 
     def ended(self, error: OSError | None, now_ns: int) -> None:
         """See `Receiver`."""
-        machine = self._machine
+        machine, waiter = self._machine, self._waiter
         machine.usable = False
-        if self._waiter is not None and machine.answer is None and machine.errand is None:
+        if machine.carries and self._link is not None:
+            self._note_sent(self._link)
+        if waiter is not None and machine.answer is None and machine.errand is None:
             tls = None if error is None else tls_failure(error)
             errno = None if error is None else error.errno
             if tls is None:
                 machine.lost("disconnected", errno)
             else:
                 machine.lost(tls[0], errno, {"reason": tls[1]})
-        self._finish(now_ns)
+        self._waiter = None
+        if waiter is not None:
+            waiter.finish(None)  # the span is ended there: it may go on, with another connection
 
     def expire(self) -> None:
         """See `waiting.Expiring`."""
         if self._connecting is not None:
             self._connecting.cancel()
         elif self._link is not None and self._waiter is not None:
+            if self._machine.carries:
+                self._note_sent(self._link)
             self._machine.lost("timeout")
             self._link.abort()
             self._finish(self._span.clock())
@@ -249,11 +258,13 @@ class WireSmtpSession:
     def _note_handed_over(self, link: Link) -> None:
         """The message is handed over once less than its end waits here; in TLS nothing less than all of it is
         of use to the server."""
-        unsent = link.unsent
-        if self._message is not None:
-            self._span.bytes_sent = max(0, len(self._message.payload) - unsent)
-        if unsent < (len(END_OF_TEXT) if link.tls is None else 1):
+        self._note_sent(link)
+        if link.unsent < (len(END_OF_TEXT) if link.tls is None else 1):
             self._machine.handed_over(self._span.clock())
+
+    def _note_sent(self, link: Link) -> None:
+        if self._message is not None:
+            self._span.bytes_sent = max(0, len(self._message.payload) - link.unsent)
 
     def _finish(self, now_ns: int) -> None:
         waiter, self._waiter = self._waiter, None
@@ -261,6 +272,8 @@ class WireSmtpSession:
             if not self._on_errand:
                 self._span.end(now_ns)
             waiter.finish(None)
+        elif self._link is not None:
+            self._link.abort()  # the server has said something between two messages, and may go on
 
     def _tell_tcp_info(self, span: Span) -> None:
         link, now_ns = self._link, span.end_ns or 0
