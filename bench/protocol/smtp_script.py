@@ -168,8 +168,8 @@ def envelope(
     chunks = config.chunking and "CHUNKING" in offered
     if not uses_pipeline(offered, config):
         flights = [
-            Flight(mail, (Step.MAIL,), "mail"),
-            *(Flight(each, (Step.RCPT,), "rcpt") for each in rcpts),
+            Flight(mail, (Step.MAIL,), "mail", 250),
+            *(Flight(each, (Step.RCPT,), "rcpt", 250) for each in rcpts),
         ]
         return Envelope((*flights, *(() if chunks else (DATA,))), None)
     steps = (Step.MAIL, *(Step.RCPT for _ in rcpts))
