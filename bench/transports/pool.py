@@ -75,8 +75,12 @@ class Pool:
             session = (self._idle.popleft() if self._from_left else self._idle.pop()).session
             if session.alive:
                 return session
-            await session.abort()
-        return self._make()
+            try:
+                await self._drop(session)
+            except BaseException:  # cancelled
+                self._give_slot()
+                raise
+        return self._new()
 
     def put_back(self, session: Session) -> bool:
         """Give a slot back with its connection, whose message was accepted, where that takes no waiting;
@@ -98,15 +102,15 @@ class Pool:
         """
         try:
             if not clean:
-                await session.abort()
+                await self._drop(session)
                 return NOTHING
             if not self._keep or self._is_used_up(session):
-                return Release(quit=await _leave(session))
+                return Release(quit=await self._leave(session))
             recovery = await _prove(session, refused=refused)
             if recovery.clean:
                 self._idle.append(_Idle(session, self._clock()))
             else:
-                await session.abort()
+                await self._drop(session)
             return Release(rset=recovery.rset)
         finally:
             self._give_slot()
@@ -117,8 +121,22 @@ class Pool:
             return True
         if options.max_age_ns is None:
             return False
-        opened_ns = self._opened_ns.setdefault(session.connection_id, self._clock())
-        return self._clock() - opened_ns >= options.max_age_ns
+        now_ns = self._clock()
+        return now_ns - self._opened_ns.setdefault(session.connection_id, now_ns) >= options.max_age_ns
+
+    def _new(self) -> Session:
+        session = self._make()
+        if self._options.max_age_ns is not None:
+            self._opened_ns[session.connection_id] = self._clock()
+        return session
+
+    async def _drop(self, session: Session) -> None:
+        self._opened_ns.pop(session.connection_id, None)
+        await session.abort()
+
+    async def _leave(self, session: Session) -> bool:
+        self._opened_ns.pop(session.connection_id, None)
+        return await _leave(session)
 
     async def _wait(self) -> None:
         turn = asyncio.get_running_loop().create_future()
@@ -144,7 +162,7 @@ class Pool:
         """Open every connection now, where the options ask for it; how many could be."""
         if not self._options.preconnect or not self._keep:
             return 0
-        sessions = [self._make() for _ in range(self._options.size)]
+        sessions = [self._new() for _ in range(self._options.size)]
         async with anyio.create_task_group() as tasks:
             for session in sessions:
                 tasks.start_soon(self._open, session, timeout_ns)
@@ -154,13 +172,14 @@ class Pool:
         if await session.open(self._clock, timeout_ns):
             self._idle.append(_Idle(session, self._clock()))
         else:
-            await session.abort()
+            await self._drop(session)
 
     async def look_after(self) -> None:
-        """Leave connections that have lain idle for too long, and ask others for a sign of life; until
-        cancelled. Without such limits there is nothing to do."""
+        """Leave connections that have lain idle for too long or are too old, and ask others for a sign of
+        life; until cancelled. Without such limits there is nothing to do."""
         options = self._options
-        limits = [limit for limit in (options.idle_ns, options.ping_ns) if limit is not None]
+        given = (options.idle_ns, options.ping_ns, options.max_age_ns)
+        limits = [limit for limit in given if limit is not None]
         if not limits or not self._keep:
             return
         while True:
@@ -173,9 +192,10 @@ class Pool:
             if idle not in self._idle or not self._free:
                 continue
             unused_ns, unpinged_ns = now_ns - idle.since_ns, now_ns - idle.pinged_ns
-            if options.idle_ns is not None and unused_ns >= options.idle_ns:
+            unused = options.idle_ns is not None and unused_ns >= options.idle_ns
+            if unused or self._is_used_up(idle.session):
                 self._take_out(idle)
-                await _leave(idle.session)
+                await self._leave(idle.session)
                 self._give_slot()
             elif options.ping_ns is not None and unpinged_ns >= options.ping_ns:
                 self._take_out(idle)
@@ -194,9 +214,10 @@ class Pool:
         finally:
             if alive:
                 idle.pinged_ns = self._clock()
-                self._idle.appendleft(idle)
+                place = sum(each.since_ns <= idle.since_ns for each in self._idle)
+                self._idle.insert(place, idle)  # where it was: they lie in the order of their coming back
             else:
-                await idle.session.abort()
+                await self._drop(idle.session)
             self._give_slot()
 
     async def close(self) -> tuple[int, ...]:
