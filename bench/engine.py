@@ -21,6 +21,8 @@ from bench.pacing import Pacer, pacer_for
 from bench.store import RESERVATION
 from bench.transports import NOTHING, Answer, Pool, Release, Session, SessionMaker, Span
 
+GC_THRESHOLDS = (10_000, 20, 50)
+"""Messages on their way make no cycles, so that looking for them is seldom worth its time."""
 DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
 
@@ -156,6 +158,8 @@ class Engine:
         """Send every message of the case; returns when the last one has ended."""
         gc.collect()
         gc.freeze()  # a collection in the middle of a case need not look at what is older
+        thresholds = gc.get_threshold()
+        gc.set_threshold(*GC_THRESHOLDS)
         try:
             with anyio.CancelScope() as cut:
                 async with anyio.create_task_group() as watch:
@@ -165,6 +169,7 @@ class Engine:
                     await (self._open() if self.case.load.open else self._closed())
                     watch.cancel_scope.cancel()
         finally:
+            gc.set_threshold(*thresholds)
             gc.unfreeze()
         self._marks.cpu_ended_ns = process_cpu_ns()
         await self._drop_the_rest()

@@ -25,11 +25,11 @@ from typing import Protocol
 from bench.model import Message, Outcome, TlsMode
 from bench.protocol.answer import REPLY_LIMIT, Answer, Note, Notes
 from bench.protocol.smtp_replies import (
+    Heard,
     ReplyError,
     ReplyParser,
     enhanced_code,
     familiar,
-    line_code,
     plain_replies,
     text_of,
 )
@@ -37,6 +37,7 @@ from bench.protocol.smtp_script import (
     BANNER,
     END_OF_TEXT,
     GOOD,
+    NO_SHORT_CUT,
     NOOP,
     QUIT,
     RSET,
@@ -100,7 +101,7 @@ class SmtpClient:
         self._parser: ReplyParser | None = None  # only while a reply is not whole
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
-        self._usual = 0  # how the next input begins if there is nothing to think about
+        self._usual: tuple[int, ...] = NO_SHORT_CUT  # how the next input begins if there is nothing to think about
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._login: list[Flight] = []  # those to come before that, likewise
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
@@ -173,7 +174,7 @@ class SmtpClient:
         if self._steps[self._at] is _BODY:
             self._journal.enter("reply", now_ns)
             if self._steps is _BODY_ALONE and self._anomaly is None and self._refusal is None:
-                self._usual = 250
+                self._usual = _TAKEN
 
     def lost(self, error: str, errno: int | None = None, notes: Notes | None = None) -> Answer:
         """The answer for a message whose connection is no more, or for which there is no time left."""
@@ -201,37 +202,36 @@ class SmtpClient:
 
     def receive(self, data: bytes, now_ns: int) -> bytes:
         """Take what the server said; what to send."""
-        if (familiar.get(data) or line_code(data)) != self._usual:
-            return self._read(data, now_ns)
+        codes, raws = heard = familiar.get(data) or plain_replies(data)
+        if codes != self._usual:
+            return self._read(data, heard, now_ns)
         # The short cut for what a kept connection hears most: the same as `_take` does, a few calls less.
-        journal = self._journal
+        journal, steps = self._journal, self._steps
         journal.trips += 1
-        self._sayings.append(data)
-        steps = self._steps
-        if steps[0] is _RCPT:
-            self._recipients.append((250, data))
-            self._taken += 1
+        self._sayings += raws
+        if _RCPT in steps:
+            self._recipients += [(250, raw) for step, raw in zip(steps, raws, strict=True) if step is _RCPT]
+            self._taken = len(self._recipients)
         if self._flights:
             out, self._steps, phase, self._usual = self._flights.pop()
             journal.enter(phase, now_ns)
             return out
-        self._at, self._usual = 1, 0
-        return _AFTER[steps[0]](self, data, now_ns)
+        self._at, self._usual = len(steps), NO_SHORT_CUT
+        return _AFTER[steps[-1]](self, raws[-1], now_ns)
 
     # ------------------------------------------------------------------ reading
 
-    def _read(self, data: bytes, now_ns: int) -> bytes:
-        """Whatever is not simply one line."""
-        self._usual = 0
+    def _read(self, data: bytes, heard: Heard, now_ns: int) -> bytes:
+        """Whatever does not usually come."""
+        self._usual = NO_SHORT_CUT
         if not self.usable and not self._steps:
             return b""  # nobody listens any more
-        replies = plain_replies(data) if self._parser is None else None
-        if replies is not None:
-            out = b""
-            for reply in replies:
-                out = self._spoke_early(reply.raw, out) if out else self._take(reply.code, reply.raw, now_ns)
-            return out
-        return self._parse(data, now_ns)
+        if self._parser is not None or not heard.codes:
+            return self._parse(data, now_ns)
+        out = b""
+        for code, raw in zip(*heard, strict=True):
+            out = self._spoke_early(raw, out) if out else self._take(code, raw, now_ns)
+        return out
 
     def _parse(self, data: bytes, now_ns: int) -> bytes:
         """What comes in pieces, has several lines, or is not what it should be."""
@@ -326,7 +326,7 @@ class SmtpClient:
 
     def _run(self, flight: Flight) -> bytes:
         """Something that belongs to no message."""
-        self._steps, self._at, self._usual = flight.steps, 0, 0
+        self._steps, self._at, self._usual = flight.steps, 0, NO_SHORT_CUT
         self.answer = self.errand = self._refusal = None
         self._sayings = []
         return flight.data
@@ -365,7 +365,7 @@ class SmtpClient:
 
     def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""
-        self.carries, self._at, self._usual = True, 0, 0
+        self.carries, self._at, self._usual = True, 0, NO_SHORT_CUT
         if ahead is None:
             self._steps = _BODY_ALONE
             self._journal.enter("body", now_ns)
@@ -521,7 +521,7 @@ class SmtpClient:
             )
         self.answer = answer
         self.carries = False
-        self._steps, self._at, self._flights, self._usual = (), 0, [], 0
+        self._steps, self._at, self._flights, self._usual = (), 0, [], NO_SHORT_CUT
         return b""
 
     def _all_notes(self) -> dict[str, Note]:
@@ -546,6 +546,7 @@ def _refusal(step: Step, code: int, raw: bytes) -> Answer:
 
 _CLASSES = {555: "param"}
 _BODY_ALONE = (Step.BODY,)
+_TAKEN = (250,)
 _AFTER: Sequence[Callable[[SmtpClient, bytes, int], bytes]] = [
     {
         Step.BANNER: SmtpClient._after_banner,

@@ -117,35 +117,36 @@ class ReplyParser:
         return ReplyError(anomaly, self.pending)
 
 
-familiar: dict[bytes, int] = {}
-"""Replies of one line that have been looked at before -> their code: servers repeat themselves."""
+class Heard(NamedTuple):
+    """Whole, well-formed replies of one line each."""
+
+    codes: tuple[int, ...]
+    raws: tuple[bytes, ...]
+
+
+NOTHING_PLAIN = Heard((), ())
+familiar: dict[bytes, Heard] = {}
+"""What servers have said before, and what it was: they repeat themselves."""
 _FAMILIAR_LIMIT = 64
+_FAMILIAR_BYTES = 512
 
 
-def line_code(data: bytes) -> int:
-    """The code where `data` is exactly one well-formed reply of one line; else 1, which no reply has."""
-    last = len(data) - 1
-    if data.find(b"\n") != last or data.find(b"\r") != last - 1 or data[3:4] != b" " or last >= LINE_LIMIT:
-        return 1
-    code = CODES.get(data[:3], 1)
-    if len(familiar) < _FAMILIAR_LIMIT:
-        familiar[data] = code
-    return code
-
-
-def plain_replies(data: bytes) -> list[Reply] | None:
-    """The replies where `data` is nothing but whole, well-formed ones of one line each, as nearly always."""
+def plain_replies(data: bytes) -> Heard:
+    """What `data` says where it is nothing but such replies, as nearly always; else `NOTHING_PLAIN`."""
     lines = data.split(b"\r\n")
     ends = len(lines) - 1
     if lines[-1] or data.count(b"\n") != ends or data.count(b"\r") != ends:
-        return None
-    replies = []
+        return NOTHING_PLAIN
+    codes = []
     for line in lines[:-1]:
         code = CODES.get(line[:3])
         if code is None or line[3:4] != b" " or len(line) > LINE_LIMIT - 2:
-            return None
-        replies.append(Reply(code, line + b"\r\n"))
-    return replies
+            return NOTHING_PLAIN
+        codes.append(code)
+    heard = Heard(tuple(codes), tuple([line + b"\r\n" for line in lines[:-1]]))
+    if len(familiar) < _FAMILIAR_LIMIT and len(data) <= _FAMILIAR_BYTES:
+        familiar[data] = heard
+    return heard
 
 
 def enhanced_code(raw: bytes) -> str | None:

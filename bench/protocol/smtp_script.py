@@ -59,19 +59,23 @@ GOOD: Sequence[frozenset[int]] = [_GOOD[step] for step in Step]
 """step -> the codes with which it has succeeded (4.3.2)."""
 
 
+NO_SHORT_CUT = (0,)
+"""Codes that never come."""
+
+
 class Flight(NamedTuple):
     """Bytes to send, and the replies to wait for."""
 
     data: bytes
     steps: tuple[Step, ...]
     phase: str
-    usual: int = 0
-    """The code of the one reply to it that nearly always comes; 0 where that is not worth a short cut."""
+    usual: tuple[int, ...] = NO_SHORT_CUT
+    """The codes of the replies that nearly always come to it."""
 
 
 BANNER = Flight(b"", (Step.BANNER,), "banner")
 STARTTLS = Flight(b"STARTTLS\r\n", (Step.STARTTLS,), "starttls")
-DATA = Flight(b"DATA\r\n", (Step.DATA,), "data", 354)
+DATA = Flight(b"DATA\r\n", (Step.DATA,), "data", (354,))
 RSET = Flight(b"RSET\r\n", (Step.RSET,), "")
 NOOP = Flight(b"NOOP\r\n", (Step.NOOP,), "")
 QUIT = Flight(b"QUIT\r\n", (Step.QUIT,), "")
@@ -168,8 +172,8 @@ def envelope(
     chunks = config.chunking and "CHUNKING" in offered
     if not uses_pipeline(offered, config):
         flights = [
-            Flight(mail, (Step.MAIL,), "mail", 250),
-            *(Flight(each, (Step.RCPT,), "rcpt", 250) for each in rcpts),
+            Flight(mail, (Step.MAIL,), "mail", (250,)),
+            *(Flight(each, (Step.RCPT,), "rcpt", (250,)) for each in rcpts),
         ]
         return Envelope((*flights, *(() if chunks else (DATA,))), None)
     steps = (Step.MAIL, *(Step.RCPT for _ in rcpts))
@@ -179,7 +183,8 @@ def envelope(
     if chunks:
         return Envelope((), Flight(together, steps, "envelope"))
     # RFC 2920 section 3.1: DATA may only be the last of a group.
-    return Envelope((Flight(together + DATA.data, (*steps, Step.DATA), "envelope"),), None)
+    usual = (*(250 for _ in steps), 354)
+    return Envelope((Flight(together + DATA.data, (*steps, Step.DATA), "envelope", usual),), None)
 
 
 def uses_pipeline(offered: Capabilities, config: ClientConfig) -> bool:
