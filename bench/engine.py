@@ -309,8 +309,11 @@ class Engine:
         begun_ns = self._now()
         refused = answer.outcome in (Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
         clean = (answer.outcome is Outcome.ACCEPTED or refused) and answer.code != 421 and not answer.anomaly
-        with anyio.CancelScope(shield=True):
-            release = await self._pool.release(session, clean=clean, refused=refused)
+        if clean:  # what the pool then waits for it shields itself
+            release = await self._pool.release(session, clean=True, refused=refused)
+        else:
+            with anyio.CancelScope(shield=True):
+                release = await self._pool.release(session, clean=False, refused=refused)
         return release, self._now() - begun_ns
 
     def _drop(self, seq: int, due_ns: int | None, ready_ns: int | None = None) -> None:

@@ -31,6 +31,7 @@ from bench.protocol.smtp_replies import (
     enhanced_code,
     familiar,
     plain_replies,
+    remember,
     text_of,
 )
 from bench.protocol.smtp_script import (
@@ -101,7 +102,9 @@ class SmtpClient:
         self._parser: ReplyParser | None = None  # only while a reply is not whole
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
-        self._usual: tuple[int, ...] = NO_SHORT_CUT  # how the next input begins if there is nothing to think about
+        self._usual: tuple[int, ...] = (
+            NO_SHORT_CUT  # how the next input begins if there is nothing to think about
+        )
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._login: list[Flight] = []  # those to come before that, likewise
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
@@ -242,6 +245,8 @@ class SmtpClient:
             while (reply := parser.next()) is not None:
                 if reply.anomaly is not None and self._at < len(self._steps):
                     self._anomaly, self.usable = self._anomaly or reply.anomaly, False
+                if reply.raw == data and reply.anomaly is None:
+                    remember(data, Heard((reply.code,), (data,)))
                 out = self._spoke_early(reply.raw, out) if out else self._take(reply.code, reply.raw, now_ns)
         except ReplyError as error:
             return self._broken(error.anomaly, error.raw)

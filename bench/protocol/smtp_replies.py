@@ -118,7 +118,7 @@ class ReplyParser:
 
 
 class Heard(NamedTuple):
-    """Whole, well-formed replies of one line each."""
+    """Whole, well-formed replies."""
 
     codes: tuple[int, ...]
     raws: tuple[bytes, ...]
@@ -144,9 +144,14 @@ def plain_replies(data: bytes) -> Heard:
             return NOTHING_PLAIN
         codes.append(code)
     heard = Heard(tuple(codes), tuple([line + b"\r\n" for line in lines[:-1]]))
+    remember(data, heard)
+    return heard
+
+
+def remember(data: bytes, heard: Heard) -> None:
+    """Know it at sight from now on, if there is room."""
     if len(familiar) < _FAMILIAR_LIMIT and len(data) <= _FAMILIAR_BYTES:
         familiar[data] = heard
-    return heard
 
 
 def enhanced_code(raw: bytes) -> str | None:

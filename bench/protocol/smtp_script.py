@@ -11,6 +11,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
+from functools import lru_cache
 from typing import NamedTuple
 
 from bench.model import Auth, TlsMode
@@ -114,6 +115,7 @@ class Capabilities:
         return any(each.isdecimal() and 0 < int(each) < size for each in limit)
 
     @classmethod
+    @lru_cache(64)  # a server says the same to every connection
     def of(cls, raw: bytes) -> Capabilities:
         """Those in the reply to EHLO; of a keyword that comes twice the first counts."""
         keywords: dict[str, tuple[str, ...]] = {}
