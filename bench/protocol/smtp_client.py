@@ -103,7 +103,7 @@ class SmtpClient:
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
         self._usual: tuple[int, ...] = (
-            NO_SHORT_CUT  # how the next input begins if there is nothing to think about
+            NO_SHORT_CUT  # the codes that need no thought
         )
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._login: list[Flight] = []  # those to come before that, likewise
