@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import json
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import anyio
@@ -17,7 +18,7 @@ from anyio.lowlevel import checkpoint
 from bench.clock import Alarm, Clock, RunClock, process_cpu_ns
 from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
-from bench.pacing import Pacer, pacer_for
+from bench.pacing import WHOLE, Pacer, Share, pacer_for
 from bench.store import RESERVATION
 from bench.transports import NOTHING, Answer, Pool, Release, Session, SessionMaker, Span
 
@@ -35,7 +36,7 @@ class Recorder(Protocol):
     """Takes the record of a run; `store.RunWriter` is one."""
 
     def reserve(self, first_seq: int, case: str) -> None:
-        """Put the next `RESERVATION` keys of a case on record, before any of them is used."""
+        """Put the next `RESERVATION` keys of a share of a case on record, before any of them is used."""
         ...
 
     def append(self, sample: Sample) -> None:
@@ -121,6 +122,10 @@ class Engine:
     grace_s: float = 30.0
     """How long messages in flight may take after a stop, before they count as cut off."""
     progress: Progress = field(default_factory=Progress)
+    share: Share = WHOLE
+    """What of the case this process runs: all of it, where it is alone."""
+    gather: Callable[[], Awaitable[int]] | None = None
+    """Waits for the processes that run the rest; the moment (CLOCK_MONOTONIC) at which all of them start."""
 
     _now: Clock = field(init=False)
     """CLOCK_MONOTONIC; the record's times are those of the run, `clock.offset_ns` less."""
@@ -131,8 +136,10 @@ class Engine:
     _in_flight: anyio.Semaphore | None = field(init=False, default=None)
     """What bounds an open model; the workers of a closed one bound themselves."""
     _schedule: anyio.CancelScope = field(init=False)
-    _seq: int = field(init=False, default=0)
+    _seq: int = field(init=False)
     """The next message to be taken up."""
+    _step: int = field(init=False)
+    """From there to the one after it."""
     _reserved: int = field(init=False, default=0)
     _shortest_ns: int | None = field(init=False, default=None)
     """The least time from start to end that an accepted message took so far."""
@@ -143,16 +150,19 @@ class Engine:
         self._now = self.clock.absolute
         self._timeout_ns = self.case.timeout_ns
         self._pacer = pacer_for(self.case.load, self.seed)
+        self._seq, self._step = self.share.number, self.share.of
         self._pool = Pool(
-            self.case.pool,
+            replace(self.case.pool, size=self.share.part(self.case.pool.size)),
             self.make_session,
             keep=self.case.connection is Connection.POOLED,
             clock=self._now,
         )
         if self.case.load.max_in_flight is not None:
-            self._in_flight = anyio.Semaphore(self.case.load.max_in_flight, fast_acquire=True)
+            slots = self.share.part(self.case.load.max_in_flight)
+            self._in_flight = anyio.Semaphore(slots, fast_acquire=True)
         self._schedule = anyio.CancelScope()
-        self.progress.scheduled = self._pacer.count
+        if self._pacer.count is not None:
+            self.progress.scheduled = self.share.part(self._pacer.count)
 
     async def run(self) -> CaseRun:
         """Send every message of the case; returns when the last one has ended."""
@@ -187,18 +197,21 @@ class Engine:
     async def _open(self) -> None:
         """Every message is taken up when it is due, whatever became of those before it."""
         self._start_ns = self._now()
+        first_measured = self.share.first_from(self.case.load.warmup)
         async with anyio.create_task_group() as tasks:
             with self._schedule:
+                if self.gather is not None:
+                    self._start_ns = await self.gather()
                 while self._seq < (self._pacer.count or 0):
                     slot_due_ns = self._due_ns(self._seq)
                     assert slot_due_ns is not None
                     message = self._compose(self._seq)
                     await self.alarm.sleep_until(slot_due_ns)
                     ready_ns = self._now()
-                    if self._seq == self.case.load.warmup:
+                    if self._seq == first_measured:
                         self._marks.begin(ready_ns)
-                    self._seq += 1
-                    tasks.start_soon(self._one, _Slot(message, 0, slot_due_ns, ready_ns))
+                    self._seq += self._step
+                    tasks.start_soon(self._one, _Slot(message, self.share.number, slot_due_ns, ready_ns))
                     await checkpoint()  # it starts now, not when the next one has been composed
 
     async def _closed(self) -> None:
@@ -207,6 +220,10 @@ class Engine:
         if load.warmup:
             await self._workers(until=load.warmup, deadline_ns=None)
         begun_ns = self._now()
+        if self.gather is not None:
+            with self._schedule:
+                begun_ns = await self.gather()
+                await self.alarm.sleep_until(begun_ns)
         self._marks.begin(begun_ns)
         deadline_ns = None if load.duration_ns is None else begun_ns + load.duration_ns
         await self._workers(until=self._pacer.count, deadline_ns=deadline_ns)
@@ -218,11 +235,14 @@ class Engine:
         moment and idle at the next, and measure the queue in front of our own CPU.
         """
         concurrency = self.case.load.concurrency or 1
-        apart_ns = (self._shortest_ns or 0) // concurrency
+        first, count = self.share.before(concurrency), self.share.part(concurrency)
+        apart_ns = (self._shortest_ns or 0) // count
+        wait_ns = apart_ns * self.share.number // self.share.of  # processes, too, begin in turn
         async with anyio.create_task_group() as tasks:
-            for number in range(concurrency):
-                if number and apart_ns:
-                    await self.alarm.sleep_until(self._now() + apart_ns)
+            for number in range(first, first + count):
+                if wait_ns:
+                    await self.alarm.sleep_until(self._now() + wait_ns)
+                wait_ns = apart_ns
                 tasks.start_soon(self._worker, number, until, deadline_ns)
 
     async def _worker(self, number: int, until: int | None, deadline_ns: int | None) -> None:
@@ -230,7 +250,7 @@ class Engine:
             if deadline_ns is not None and self._now() >= deadline_ns:
                 return
             message = self._compose(self._seq)
-            self._seq += 1
+            self._seq += self._step
             await self._one(_Slot(message, number, None, self._now()))
 
     def _due_ns(self, seq: int) -> int | None:
@@ -240,16 +260,16 @@ class Engine:
     def _compose(self, seq: int) -> Message:
         if seq >= self._reserved:
             self.recorder.reserve(seq, self.case.id)
-            self._reserved = seq + RESERVATION
+            self._reserved = seq + RESERVATION * self._step
         return self.composer.compose(seq)
 
     async def _drop_the_rest(self) -> None:
         """Record what was scheduled and, the case having been stopped, will never be started."""
         if not self.stop or self._pacer.count is None:
             return
-        for seq in range(self._seq, self._pacer.count):
+        for number, seq in enumerate(range(self._seq, self._pacer.count, self._step)):
             self._drop(seq, due_ns=self._due_ns(seq))
-            if seq % DROPS_AT_ONCE == 0:
+            if number % DROPS_AT_ONCE == 0:
                 await checkpoint()
 
     # ------------------------------------------------------------------ one message
@@ -326,7 +346,7 @@ class Engine:
                 key=message.key,
                 seq=seq,
                 attempt=0,
-                worker=0,
+                worker=self.share.before(case.load.concurrency or self.share.of),
                 warmup=seq < case.load.warmup,
                 cold=False,
                 due_ns=self._of_run(due_ns),
@@ -397,15 +417,16 @@ class Engine:
 
     def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks
-        warmup = case.load.warmup
-        scheduled = (self._pacer.count - warmup) if self._pacer.count is not None else None
+        warmup = self.share.part(case.load.warmup)
+        planned = self.progress.scheduled
+        scheduled = planned - warmup if planned is not None else None
         started_ns = marks.started_ns if marks.started_ns is not None else marks.ended_ns
         offset_ns = self.clock.offset_ns
         return CaseRun(
             id=case.id,
             labels=case.labels,
             scheduled=scheduled if scheduled is not None else max(0, self.progress.done - warmup),
-            warmup=warmup,
+            warmup=case.load.warmup,
             started_ns=started_ns - offset_ns,
             ended_ns=marks.ended_ns - offset_ns,
             cpu_ns=marks.cpu_ended_ns - marks.cpu_started_ns if marks.started_ns is not None else 0,

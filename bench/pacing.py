@@ -12,6 +12,7 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
 from typing import Protocol
@@ -19,6 +20,34 @@ from typing import Protocol
 from bench.model import Load
 
 SECOND = 10**9
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What one of several processes has of a case: every `of`-th message from `number` on, and as near an
+    equal part of each limit as whole numbers allow."""
+
+    number: int = 0
+    of: int = 1
+
+    def numbers(self, end: int) -> range:
+        """Its messages below `end`."""
+        return range(self.number, end, self.of)
+
+    def first_from(self, seq: int) -> int:
+        """Its first message that is not below `seq`."""
+        return seq + (self.number - seq) % self.of
+
+    def part(self, total: int) -> int:
+        """How much of `total` is its own."""
+        return len(self.numbers(total))
+
+    def before(self, total: int) -> int:
+        """How much of `total` the processes before it have together."""
+        return self.number * (total // self.of) + min(self.number, total % self.of)
+
+
+WHOLE = Share()
 
 
 class Pacer(Protocol):
