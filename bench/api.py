@@ -24,6 +24,8 @@ from bench.clock import Alarm, RunClock, utc_now
 from bench.engine import Engine, Progress, Stop
 from bench.errors import SetupError
 from bench.guard import Guard
+from bench.hiccup import Hiccups, watching
+from bench.limits import allow_open_files
 from bench.message import Composer, build_parts
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec, Ready
@@ -48,6 +50,10 @@ if TYPE_CHECKING:
 
 SWITCH_INTERVAL_S = 0.0001
 """How long another thread (writer, display) may keep the interpreter from the event loop; default 5 ms."""
+SPARE_FILES = 128
+"""Open files beside the connections: logs, pipes, libraries."""
+SHAPED_FILES = 3
+"""Sockets of the mock for each connection that goes through its shaper."""
 
 
 @dataclass(slots=True)
@@ -109,7 +115,8 @@ class _Runner:
         payload, request = payload_for(case, parts)
         ended: CaseRun | None = None
         try:
-            async with open_endpoint(case, self.writer, seed) as endpoint:
+            check_open_files(case)
+            async with open_endpoint(case, self.writer, seed) as endpoint, watching() as hiccups:
                 self.writer.conceal(secrets_of(endpoint.auth))
                 engine = Engine(
                     case=case,
@@ -124,9 +131,28 @@ class _Runner:
                 )
                 self.options.on_case(case, engine.progress)
                 ended = await engine.run()
+                ended = await self._with_hiccups(ended, hiccups)
         except SetupError as error:
             return replace(ended or _not_run(case, self.clock()), error=str(error))
         return ended
+
+    async def _with_hiccups(self, run: CaseRun, hiccups: Hiccups) -> CaseRun:
+        """What the platform stole while the measured messages were on their way."""
+        offset_ns = self.clock.offset_ns
+        seen = await hiccups.between(run.started_ns + offset_ns, run.ended_ns + offset_ns)
+        return replace(run, hiccup_p999_ns=seen.p999_ns, hiccup_max_ns=seen.max_ns)
+
+
+def check_open_files(case: Case) -> None:
+    """Raise the limit on open files to what a case needs; the mock inherits it. Raises SetupError."""
+    each = SHAPED_FILES if case.network.shaped else 1
+    needed = case.pool.size * each + SPARE_FILES
+    allowed = allow_open_files(needed)
+    if allowed is not None and allowed < needed:
+        raise SetupError(
+            f"a pool of {case.pool.size} connections may need {needed} open files and this process may have "
+            f"{allowed}: lower pool.size or the concurrency, or raise the hard limit (`ulimit -Hn`)"
+        )
 
 
 def case_seed(run_seed: int, case: Case) -> int:

@@ -376,11 +376,13 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
     """Say what would be sent, where, how many and for how long. Opens no socket."""
     from dataclasses import asdict
 
+    from bench.limits import local_ports
     from bench.scenario.plan import plan_case
 
+    ports = local_ports()
     for text in scenarios:
         scenario = _load(text, overrides, profile)
-        planned = [plan_case(case) for case in scenario.cases]
+        planned = [plan_case(case, ports) for case in scenario.cases]
         if as_json:
             click.echo(json.dumps({"scenario": scenario.name, "cases": [asdict(each) for each in planned]}))
             continue
@@ -395,6 +397,9 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
             )
         for assumption in sorted({each.assumed for each in planned if each.assumed}):
             click.echo(f"  the round trips hold {assumption}")
+        for each in planned:
+            if each.remark:
+                click.echo(f"  note on {each.id}: {each.remark}")
         total_ns = sum(each.duration_ns for each in planned)
         count = sum(each.messages or 0 for each in planned)
         click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")

@@ -60,7 +60,7 @@ class Outcome(StrEnum):
 
 SMTP_PHASES = (
     "dns", "tcp", "tls", "banner", "ehlo", "starttls", "auth",
-    "mail", "rcpt", "data", "body", "reply", "envelope",
+    "envelope", "mail", "rcpt", "data", "body", "reply",
 )  # fmt: skip
 API_PHASES = ("dns", "tcp", "tls", "send", "server", "receive")
 PHASES = (*SMTP_PHASES, "send", "server", "receive")
@@ -486,6 +486,10 @@ class CaseRun:
     quits: tuple[int, ...] = ()
     """connection_id of each kept connection that was taken leave of, with an answer, at the end of the case;
     what QUIT costs where connections are not kept stands in the rows."""
+    hiccup_p999_ns: int | None = None
+    """How late a process that only slept woke up, from `started_ns` to `ended_ns`: what the platform stole.
+    None without one, or where the time was too short for this percentile."""
+    hiccup_max_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -645,6 +649,9 @@ class GeneratorCheck:
     valid: bool
     reasons: tuple[str, ...] = ()
     """Why it is not valid, and what to do; or a remark where it is."""
+    hiccup_p999_ms: float | None = None
+    """How late a process that only slept woke up meanwhile: what the platform stole. None: not known."""
+    hiccup_max_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

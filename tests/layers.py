@@ -22,7 +22,7 @@ TIERS = (
     ("engine", "report", "mock", "store", "cluster"),
     ("transports", "providers", "analysis"),
     ("scenario", "pacing", "message", "protocol", "guard", "redact"),
-    ("model", "errors", "clock", "units"),
+    ("model", "errors", "clock", "units", "hiccup", "limits"),
     ("",),  # bench/__init__.py, which every import of a part runs
 )
 TIER = {part: number for number, parts in enumerate(TIERS) for part in parts}
@@ -43,7 +43,7 @@ HOMES = {
     "matplotlib": ("report/charts.py",),
     "pandas": ("analysis/", "report/"),
     "pyarrow": ("store/",),
-    "time": ("clock.py",),
+    "time": ("clock.py", "hiccup/sleeper.py"),
     "uvicorn": ("mock/",),
     "trustme": ("mock/",),
 }

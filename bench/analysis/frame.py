@@ -25,7 +25,7 @@ SPANS = {
 
 _NUMBERS = (
     "seq", "attempt", "due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", "quit_ns", "connection_id",
-    "code", *(f"{phase}_ns" for phase in PHASES),
+    "code", "errno", *(f"{phase}_ns" for phase in PHASES),
 )  # fmt: skip
 _FLAGS = ("warmup", "cold")
 _TEXTS = ("case", "key", "outcome", "error", "notes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.analysis.checks import CPU_LIMIT
+from bench.analysis.generator import CPU_LIMIT
 from bench.analysis.groups import family, shorten
 from bench.model import CaseSummary, Summary
 

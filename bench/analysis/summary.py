@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from bench.analysis.checks import check_generator, check_round_trips, disputes, referee
+from bench.analysis.checks import check_round_trips, disputes, referee
 from bench.analysis.frame import Mask, flags, numbers, only, outcomes, present, span_ns
+from bench.analysis.generator import check_generator
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
 from bench.analysis.thresholds import Population, evaluate, unmatched

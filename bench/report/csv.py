@@ -55,6 +55,8 @@ def _row(case: CaseSummary, labels: list[str], phases: list[str]) -> dict[str, C
     return row | {
         "lag_p50_ms": check.lag_p50_ms,
         "lag_p99_ms": check.lag_p99_ms,
+        "hiccup_p999_ms": check.hiccup_p999_ms,
+        "hiccup_max_ms": check.hiccup_max_ms,
         "cpu_us_per_message": check.cpu_us_per_message,
         "valid": "yes" if check.valid else "no",
         "remarks": "; ".join((*check.reasons, *([case.error] if case.error else []))),

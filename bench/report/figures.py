@@ -13,6 +13,7 @@ from bench.analysis.quantiles import smallest_count
 from bench.model import (
     CaseSummary,
     Distribution,
+    GeneratorCheck,
     Percentile,
     Referee,
     Summary,
@@ -29,11 +30,6 @@ MISSING = "–"  # noqa: RUF001  an en dash is what a table shows for "none"
 _OWN_LABELS = ("provider", "transport", "connection", "client")
 _IN_NAMES = ("client.", "smtp.")
 """Keys that say how a message travels: a case's name has them, so that such cases stand side by side."""
-_EXTENSIONS = {
-    ("pipelining",): "pipelined",
-    ("pipelining", "chunking"): "chunked",
-    ("chunking",): "chunked one by one",
-}
 _KEYS = {
     "network.rtt": "RTT",
     "network.jitter": "jitter",
@@ -264,7 +260,7 @@ def _name(case: CaseSummary, varying: set[str]) -> str:
     shown = [case.labels.get(key, "") for key in ("transport", "connection")]
     before = [case.labels.get("provider", "")] if "provider" in varying else []
     after = [f"({case.labels['client']})"] if "client" in varying and "client" in case.labels else []
-    used = _EXTENSIONS.get(extensions(case.labels), "")
+    used = WAYS.get(extensions(case.labels), "")
     name = " ".join(part for part in (*before, *shown, used, *after) if part)
     return name or case.id
 
@@ -277,6 +273,20 @@ class Problem:
     word: str
     """INVALID: do not use its figures; ERRORS: not every message was accepted; NOTE: a remark."""
     text: str
+
+
+def generator_figures(check: GeneratorCheck) -> list[str]:
+    """What the generator says about itself, as far as it is known."""
+    figures = (
+        ("lag p50 {:.3f} ms", check.lag_p50_ms),
+        ("lag p99 {:.3f} ms", check.lag_p99_ms),
+        ("hiccups p99.9 {:.3f} ms", check.hiccup_p999_ms),
+        ("longest hiccup {:.3f} ms", check.hiccup_max_ms),
+        ("{:.0f} us CPU a message", check.cpu_us_per_message),
+        ("{:.0%} of a core", check.cpu_share),
+    )
+    known = [text.format(value) for text, value in figures if value is not None]
+    return [*known, "valid" if check.valid else "not valid"]
 
 
 def problems(summary: Summary) -> tuple[Problem, ...]:

@@ -11,6 +11,7 @@ from bench.report.figures import (
     MISSING,
     Group,
     Unit,
+    generator_figures,
     groups,
     label,
     missing_note,
@@ -43,6 +44,7 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame | None = None) 
         _footnotes(summary),
         _thresholds(summary),
         _claims(answer.claims),
+        _details("The generator about itself", _generator(summary)),
         _details("How it was measured", [f"{name}: {value}" for name, value in facts(summary)]),
         _details("How to read the figures", method(summary)),
         _details("What these numbers do not mean", caveats(summary)),
@@ -124,6 +126,11 @@ def _claims(claims: Sequence[Claim]) -> list[str]:
     rows = [[for_markdown(c.text), f"**{c.verdict}**", for_markdown(c.evidence)] for c in claims]
     header = ["claim in circulation", "this run", "measured"]
     return ["### Claims", "", *table(header, rows, left=3)] if rows else []
+
+
+def _generator(summary: Summary) -> list[str]:
+    """A line a case: its lag, what the platform took, and what a message cost."""
+    return [f"{case.id}: {', '.join(generator_figures(case.generator))}" for case in summary.cases]
 
 
 def _details(title: str, lines: Iterable[str]) -> list[str]:

@@ -18,6 +18,10 @@ START_NS = 500_000_000
 """A guess at what starting the mock or the shaper takes: each case has its own."""
 
 
+PORT_REST_S = 60
+"""How long Linux keeps a port after its connection (TIME_WAIT)."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlannedCase:
     """One case of a plan."""
@@ -37,10 +41,12 @@ class PlannedCase:
     """Round trips after the answer, before the next message: 1 for QUIT where connections are not kept."""
     duration_ns: int
     """An estimate; for targets other than the mock it knows nothing of their service time."""
+    remark: str = ""
+    """What may keep the case from going well; empty where nothing is known to."""
 
 
-def plan_case(case: Case) -> PlannedCase:
-    """What running this case would mean."""
+def plan_case(case: Case, ports: int | None = None) -> PlannedCase:
+    """What running this case would mean, on a machine with this many local ports."""
     return PlannedCase(
         id=case.id,
         target="mock on this machine"
@@ -52,6 +58,22 @@ def plan_case(case: Case) -> PlannedCase:
         assumed=assumed(case),
         leave_taking=leave_taking(case),
         duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case),
+        remark=_port_remark(case, ports),
+    )
+
+
+def _port_remark(case: Case, ports: int | None) -> str:
+    """A fresh connection for every message: a port rests for a while before it can be used again."""
+    if ports is None or case.connection is not Connection.UNPOOLED:
+        return ""
+    rate_per_s = max(case.load.rates_per_s, default=1e9 / _gap_ns(case))
+    taken = min(rate_per_s * PORT_REST_S, case.load.messages or math.inf)
+    if taken <= ports:
+        return ""
+    return (
+        f"a fresh connection for each of {rate_per_s:.0f} messages/s takes about {taken:.0f} local ports in "
+        f"{PORT_REST_S} s and this machine has {ports}: some may fail for want of one; keep connections, "
+        "lower the rate, or widen net.ipv4.ip_local_port_range"
     )
 
 
