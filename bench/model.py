@@ -63,7 +63,8 @@ SMTP_PHASES = (
     "envelope", "mail", "rcpt", "data", "body", "reply",
 )  # fmt: skip
 API_PHASES = ("dns", "tcp", "tls", "send", "server", "receive")
-PHASES = (*SMTP_PHASES, "send", "server", "receive")
+API_ONLY_PHASES = ("send", "server", "receive")
+PHASES = (*SMTP_PHASES, *API_ONLY_PHASES)
 """Every phase that tiles a service time, in the order a report shows them."""
 
 # ------------------------------------------------------------------------ scenario

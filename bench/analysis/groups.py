@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.model import CaseSummary, Percentile, Summary
+from bench.model import CaseSummary, Connection, Percentile, Summary
 
 REFERENCE_RTT_MS = 50.0
 """The round trip time that the claims in circulation are usually made about."""
@@ -16,6 +17,15 @@ LEAST_RTT_MS = 5.0
 _TRAVEL = ("transport", "connection", "client", "load")
 """Labels that say how a message travels; `load` repeats in words what `load.<key>` says."""
 _EXTENSIONS = ("pipelining", "chunking")
+
+
+WAYS: Mapping[tuple[str, ...], str] = {
+    ("pipelining",): "pipelined",
+    ("pipelining", "chunking"): "chunked",
+    ("chunking",): "chunked one by one",
+}
+"""What an SMTP case uses (`extensions`) -> a word for it."""
+_SETTING = re.compile(r"/smtp\.(pipelining|chunking)=(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +136,22 @@ def family(case: CaseSummary, key: str) -> str:
 def names(summary: Summary) -> Mapping[str, str]:
     """Case id -> what to call it: the provider is only named where there are several."""
     several = len({case.labels.get("provider") for case in summary.cases}) > 1
-    return {case.id: case.id if several else _short(case) for case in summary.cases}
+    return {case.id: spoken(case.id if several else _short(case)) for case in summary.cases}
 
 
 def shorten(name: str, summary: Summary) -> str:
     """The same for what is left of an id."""
     providers = {case.labels.get("provider", "") for case in summary.cases}
-    return name.removeprefix(f"{next(iter(providers))}/") if len(providers) == 1 else name
+    return spoken(name.removeprefix(f"{next(iter(providers))}/") if len(providers) == 1 else name)
+
+
+def spoken(name: str) -> str:
+    """A case's id with a word for what it uses of SMTP's extensions: `smtp/pooled/pipelined`."""
+    settings = dict(_SETTING.findall(name))
+    word = WAYS.get(tuple(each for each in _EXTENSIONS if settings.get(each, "off") != "off"), "")
+    parts = _SETTING.sub("", name).split("/")
+    at = next((number for number, part in enumerate(parts, 1) if part in tuple(Connection)), len(parts))
+    return "/".join((*parts[:at], *([word] if settings and word else []), *parts[at:]))
 
 
 def number(value: float) -> str:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bench.analysis.groups import extensions
+from bench.analysis.groups import WAYS, extensions
 from bench.analysis.quantiles import smallest_count
 from bench.model import (
     CaseSummary,

@@ -231,8 +231,8 @@ PHASES_NOTE = (
     "median (medians of phases would not add up; these means do, to about the p50)."
 )
 MERGED_NOTE = (
-    " aiosmtplib does not let all phases be told apart: its data covers body and reply, its starttls the TLS "
-    "handshake, and with implicit TLS its banner covers tls."
+    " aiosmtplib and smtplib do not let all phases be told apart: their data covers body and reply, their "
+    "starttls the TLS handshake, and with implicit TLS aiosmtplib's banner covers tls."
 )
 SPECTRUM_NOTE = (
     "Read upwards: so many percent of messages took at most this long. The band is the 95 % interval; a line "
@@ -259,7 +259,7 @@ def _charts(panels: tuple[Panel, ...], clients: set[str]) -> list[Chart]:
     is_open = any(line.open for panel in shown for line in panel.lines)
     shaped = any(line.rtt_ms for panel in shown for line in panel.lines)
     about = " The grid counts round trips: the time goes into waiting for the peer." if shaped else ""
-    about += MERGED_NOTE if "aiosmtplib" in clients else ""
+    about += MERGED_NOTE if {"aiosmtplib", "smtplib"} & clients else ""
     lines = [line for panel in shown for line in panel.lines]
     drawn = []
     if any(line.profile for line in lines):
