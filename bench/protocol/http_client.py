@@ -22,7 +22,11 @@ BODY_LIMIT = 1024 * 1024
 INTERIM_LIMIT = 8
 """Answers of the 1xx kind that are skipped before one response."""
 
+COMMON_LIMIT = 1024
+"""Bytes of a head that is read at once; there is no room in it for too many headers."""
+
 _END = b"\r\n\r\n"
+_SUCCESSES = {b"HTTP/1.1 %d " % status: status for status in (200, 201, 202)}
 
 
 class ResponseError(Exception):
@@ -48,8 +52,7 @@ class Head:
     __slots__ = ("_lower", "_raw", "status")
 
     def __init__(self, raw: bytes, status: int) -> None:
-        self._raw, self._lower = raw, raw.lower()
-        self.status = status
+        self._raw, self._lower, self.status = raw, raw.lower(), status
 
     @property
     def version(self) -> str:
@@ -78,14 +81,17 @@ class Head:
         pairs = (line.partition(b":") for line in lines)
         return [(name.lower(), value.strip(b" \t")) for name, _, value in pairs]
 
-    @property
     def keeps_alive(self) -> bool:
         """Whether the server says that it keeps the connection (RFC 9112 section 9.3)."""
         persistent = self._raw.startswith(b"HTTP/1.1")
-        if persistent and self._lower.find(b"close") < 0:
+        if persistent and not self.may_close():
             return True
         options = {each.strip(b" \t") for each in b",".join(self.all("connection")).lower().split(b",")}
         return b"close" not in options and (persistent or b"keep-alive" in options)
+
+    def may_close(self) -> bool:
+        """Whether something in it could be a `Connection: close`."""
+        return self._lower.find(b"close") >= 0
 
     def _value(self, at: int) -> bytes:
         return self._raw[at : self._raw.find(b"\r\n", at)].strip(b" \t")
@@ -100,6 +106,20 @@ class Reply(NamedTuple):
     """Whether the connection can take another request."""
     extra: bool
     """Whether bytes came after its end, in the same breath."""
+
+    @property
+    def status(self) -> int:
+        """That of the status line."""
+        return self.head.status
+
+    def header(self, name: str) -> str | None:
+        """The first header of that (lower-case) name, else None."""
+        value = self.head.first(name)
+        return None if value is None else value.decode("latin-1")
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of that (lower-case) header."""
+        return tuple([value.decode("latin-1") for value in self.head.all(name)])
 
 
 class _Events:
@@ -119,11 +139,19 @@ class _Events:
 class ResponseReader:
     """Reads one response after another from a connection, each to a request that has been sent."""
 
-    __slots__ = ("_events", "_feed", "_framing", "_head", "_interim", "_left", "_partial")
+    __slots__ = (
+        "_between", "_events", "_familiar", "_familiar_bytes", "_feed", "_framing", "_head", "_interim",
+        "_left", "_partial",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._events = _Events()
         self._feed = httptools.HttpResponseParser(self._events).feed_data
+        self._between = True
+        """Whether nothing has come since the last response, not even a 1xx answer."""
+        self._familiar: Reply | None = None
+        """The last response that came in one piece and left the connection fit for another."""
+        self._familiar_bytes: bytes | None = None
         self._partial = b""
         """Of a head."""
         self._head: Head | None = None
@@ -140,24 +168,54 @@ class ResponseReader:
         return self._head is not None or bool(self._partial)
 
     def receive(self, data: bytes) -> Reply | None:
-        """The response, once its last byte has come. Raises ResponseError, after which there is none."""
+        """The response, once its last byte has come. Raises ResponseError, after which there is none.
+
+        What a reader makes of bytes depends on nothing but the bytes since the last response, so the same
+        bytes again are the same response: the same object, by which a caller knows it, too.
+        """
+        if not self._between:
+            return self._read(data)
+        if data == self._familiar_bytes:
+            return self._familiar
+        self._between = False
+        reply = self._at_once(data) or self._read(data)
+        if reply is not None and reply.kept:
+            self._familiar_bytes, self._familiar = data, reply
+        return reply
+
+    def end(self) -> Reply | None:
+        """No more will come, in good order: the response that ends by that, if that is how it ends."""
+        if self._head is None or self._framing != "close":
+            return None
+        return self._finished(self._head, kept=False, extra=False)
+
+    def _at_once(self, data: bytes) -> Reply | None:
+        """What nearly always comes: a head in its common form and its counted body, all of it and no more.
+        None where it is anything else, which then goes the long way; what this finds, that would find too."""
+        status, end = _SUCCESSES.get(data[:13]), data.find(_END) + 4
+        if status is None or not 4 <= end <= COMMON_LIMIT or len(data) > BODY_LIMIT:
+            return None
+        head = Head(data[:end], status)
+        length = head.first("content-length")
+        if length is None or not length.isdigit() or end + int(length) != len(data) or head.may_close():
+            return None
+        self._parse(data)
+        assert self._events.complete
+        return self._finished(head, kept=True, extra=False)
+
+    def _read(self, data: bytes) -> Reply | None:
         while self._head is None:
             if not data and not self._partial:
                 return None
             end = self._read_head(data)
             if end is None:
                 return None
-            reply = self._headed(data, end)
-            if reply is not None:
-                return reply
+            head = self._headed()
+            if head is not None and self._events.complete:
+                return self._finished(head, kept=head.keeps_alive(), extra=end < len(data))
+            self._head = head
             data = data[end:]
-        return self._read_body(data)
-
-    def end(self) -> Reply | None:
-        """No more will come, in good order: the response that ends by that, if that is how it ends."""
-        if self._head is None or self._framing != "close":
-            return None
-        return self._finished(kept=False, extra=False)
+        return self._read_body(self._head, data)
 
     # --------------------------------------------------------------------------- the head
 
@@ -167,19 +225,19 @@ class ResponseReader:
         self._partial = head = self._partial + data if seen else data
         if head[0] != 0x48:  # H; llhttp would skip empty lines
             raise ResponseError("malformed")
-        end = head.find(_END, max(0, seen - 3)) + len(_END)
-        found = end >= len(_END)
-        stop = min(end if found else len(head), HEAD_LIMIT)
-        self._parse(data[: stop - seen])
-        if stop == HEAD_LIMIT and (not found or end > HEAD_LIMIT):
+        end = head.find(_END, seen - 3 if seen > 3 else 0) + 4
+        found = end >= 4
+        if found and end <= HEAD_LIMIT:
+            self._partial = head[:end]
+            self._parse(data[: end - seen])
+            return end - seen
+        self._parse(data[: HEAD_LIMIT - seen])
+        if found or len(head) >= HEAD_LIMIT:
             raise ResponseError("too_long")
-        if not found:
-            return None
-        self._partial = head[:end]
-        return end - seen
+        return None
 
-    def _headed(self, data: bytes, end: int) -> Reply | None:
-        """What a whole head means: a response without a body, a body to come, or a 1xx that is skipped."""
+    def _headed(self) -> Head | None:
+        """What a whole head means: a response, or a 1xx that is skipped."""
         raw, self._partial = self._partial, b""
         if not raw.startswith((b"HTTP/1.1 ", b"HTTP/1.0 ")):
             raise ResponseError("malformed")
@@ -189,11 +247,9 @@ class ResponseReader:
         if head.status < 200:
             self._skip(head.status)
             return None
-        self._head = head
-        if self._events.complete:
-            return self._finished(kept=head.keeps_alive, extra=end < len(data))
-        self._frame(head)
-        return None
+        if not self._events.complete:
+            self._frame(head)
+        return head
 
     def _skip(self, status: int) -> None:
         self._interim += 1
@@ -217,24 +273,22 @@ class ResponseReader:
 
     # --------------------------------------------------------------------------- the body
 
-    def _read_body(self, data: bytes) -> Reply | None:
+    def _read_body(self, head: Head, data: bytes) -> Reply | None:
         if self._framing == "chunked":
-            return self._read_chunks(data)
+            return self._read_chunks(head, data)
         taken = data[: self._left]
         self._left -= len(taken)
         self._parse(taken)
         if self._framing == "length":
             if self._left:
                 return None
-            assert self._head is not None
-            return self._finished(kept=self._head.keeps_alive, extra=len(data) > len(taken))
+            return self._finished(head, kept=head.keeps_alive(), extra=len(data) > len(taken))
         if len(data) > len(taken):
-            raise self._too_long()
+            raise ResponseError("too_long", head.status)
         return None
 
-    def _read_chunks(self, data: bytes) -> Reply | None:
+    def _read_chunks(self, head: Head, data: bytes) -> Reply | None:
         """Line by line, as the last one can only end with a line's end."""
-        assert self._head is not None
         at = 0
         while at < len(data):
             end = data.find(b"\n", at) + 1 or len(data)
@@ -243,21 +297,19 @@ class ResponseReader:
             self._left -= stop - at
             if self._events.complete:
                 # HTTP/1.0 knows no chunks, so who sends them is not to be trusted with more (section 6.1)
-                kept = self._head.keeps_alive and self._head.version == "1.1"
-                return self._finished(kept=kept, extra=end < len(data))
+                kept = head.keeps_alive() and head.version == "1.1"
+                return self._finished(head, kept=kept, extra=end < len(data))
             if stop < end:
-                raise self._too_long()
+                raise ResponseError("too_long", head.status)
             at = end
         return None
 
-    def _finished(self, *, kept: bool, extra: bool) -> Reply:
-        assert self._head is not None
+    def _finished(self, head: Head, *, kept: bool, extra: bool) -> Reply:
         events, pieces = self._events, self._events.body
-        body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-        reply = Reply(self._head, body, kept and not extra, extra)
+        body = b"".join(pieces)
         pieces.clear()
-        events.complete, self._head, self._interim = False, None, 0
-        return reply
+        events.complete, self._head, self._interim, self._between = False, None, 0, True
+        return Reply(head, body, kept and not extra, extra)
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -267,6 +319,3 @@ class ResponseReader:
             raise ResponseError("malformed", status) from None
         except httptools.HttpParserUpgrade:
             raise ResponseError("malformed") from None
-
-    def _too_long(self) -> ResponseError:
-        return ResponseError("too_long", None if self._head is None else self._head.status)

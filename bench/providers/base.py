@@ -8,14 +8,13 @@ does. Both sides read the same facts.
 from __future__ import annotations
 
 import json
-import string
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
 from types import MappingProxyType
-from typing import NoReturn, Protocol
+from typing import NamedTuple, NoReturn, Protocol
 
 from bench.model import Auth, Outcome, Parts, Secret
 
@@ -138,8 +137,25 @@ def _first(headers: Headers, name: str) -> str | None:
     return next((value for each, value in headers if each.lower() == name), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Answered(Protocol):
+    """What a judge asks of a response; `Response` is one. Header names are in lower case."""
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def body(self) -> bytes: ...
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name, else None."""
+        ...
+
+    def all(self, name: str) -> tuple[str, ...]:
+        """Every value of that header."""
+        ...
+
+
+class Judgement(NamedTuple):
     """What a response says about the message that was sent."""
 
     outcome: Outcome
@@ -151,7 +167,7 @@ class Judgement:
     """The provider's own error code, where it has one beside the HTTP status."""
     anomaly: str | None = None
     """body: not what the contract says; no_id: no message id; dup_id: several; status: not in the contract"""
-    notes: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = MappingProxyType({})
     """message and field of the provider's first error, retry_after and location as they came"""
 
     @property
@@ -196,7 +212,7 @@ class Provider(Protocol):
         """The headers that prove who calls. `request` matters only where the scheme is SIGNED."""
         ...
 
-    def judge(self, response: Response, *, sandbox: bool = False) -> Judgement:
+    def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """What became of the message. Never raises, whatever the response holds."""
         ...
 
@@ -266,12 +282,11 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-_PRINTABLE = frozenset(string.ascii_letters + string.digits + string.punctuation)
-
-
 def is_id(text: object) -> bool:
     """Whether this can be a provider's message id: printable ASCII without spaces, of sane length."""
-    return isinstance(text, str) and 0 < len(text) <= ID_LIMIT and _PRINTABLE.issuperset(text)
+    if not isinstance(text, str) or not 0 < len(text) <= ID_LIMIT:
+        return False
+    return text.isascii() and text.isprintable() and " " not in text
 
 
 # ----------------------------------------------------------------------- judging
@@ -331,7 +346,7 @@ class Complaint:
     code: str | None = None
 
 
-def refused(response: Response, complaint: Complaint) -> Judgement:
+def refused(response: Answered, complaint: Complaint) -> Judgement:
     """The judgement on a response whose status is not the provider's success."""
     rule = rule_for(response.status)
     found = {

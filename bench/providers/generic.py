@@ -10,6 +10,7 @@ from random import Random
 
 from bench.model import Auth, Outcome, Parts
 from bench.providers.base import (
+    Answered,
     ApiFacts,
     AuthScheme,
     Complaint,
@@ -17,7 +18,6 @@ from bench.providers.base import (
     Judgement,
     ProviderFacts,
     Request,
-    Response,
     Served,
     SmtpFacts,
     basic,
@@ -41,6 +41,8 @@ FACTS = ProviderFacts(
 
 _KEY = re.compile(rb"^x-sendbench-id:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)
 _ID_HEADERS = ("x-message-id", "message-id")
+_NAMELESS = Judgement(Outcome.ACCEPTED)
+"""Taken, without a word on what it is called there."""
 
 
 class Generic:
@@ -61,14 +63,15 @@ class Generic:
             return ()
         return bearer(auth) if auth.user is None else basic(auth)
 
-    def judge(self, response: Response, *, sandbox: bool = False) -> Judgement:
+    def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
             return refused(response, Complaint())
-        ids = (response.header(name) for name in _ID_HEADERS)
-        return Judgement(
-            Outcome.ACCEPTED, message_ids=tuple(each for each in ids if each and is_id(each))[:1]
-        )
+        for name in _ID_HEADERS:
+            found = response.header(name)
+            if found is not None and is_id(found):
+                return Judgement(Outcome.ACCEPTED, (found,))
+        return _NAMELESS
 
     def smtp_auth(self, auth: Auth) -> Auth:
         """See `Provider.smtp_auth`: as given."""

@@ -12,6 +12,7 @@ from bench.errors import UsageError
 from bench.model import Attachment, Auth, Outcome, Parts, Secret
 from bench.providers import sendgrid_rules
 from bench.providers.base import (
+    Answered,
     ApiFacts,
     AuthScheme,
     BodyError,
@@ -106,7 +107,7 @@ class SendGrid:
         """See `Provider.auth_headers`."""
         return bearer(auth) if auth is not None else ()
 
-    def judge(self, response: Response, *, sandbox: bool = False) -> Judgement:
+    def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`. In the sandbox 200 is the success, and an id is not promised."""
         if not 200 <= response.status < 300:
             return refused(response, read_complaint(response.body, _complaint))
@@ -114,7 +115,7 @@ class SendGrid:
             return unclear("status")
         if response.body:
             return unclear("body")
-        ids = tuple(dict.fromkeys(each for each in response.all("x-message-id") if is_id(each)))
+        ids = tuple(dict.fromkeys([each for each in response.all("x-message-id") if is_id(each)]))
         if len(ids) > 1:
             return unclear("dup_id")
         if not ids and not sandbox:

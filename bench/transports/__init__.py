@@ -79,10 +79,12 @@ def _wire_smtp(kit: _Kit) -> SessionMaker:
 
 
 def _wire_http(kit: _Kit) -> SessionMaker:
-    from bench.transports.wire_http import WireHttpSession
+    from bench.transports.wire_http import WireHttpSession, request_prefix
 
-    provider, tls, deadlines = get_provider(kit.case.provider), kit.tls_sessions, Deadlines(kit.alarm)
-    return lambda: WireHttpSession(kit.endpoint, kit.guard, tls, kit.next_id(), provider, kit.call, deadlines)
+    endpoint, provider = kit.endpoint, get_provider(kit.case.provider)
+    tls, deadlines = kit.tls_sessions, Deadlines(kit.alarm)
+    prefix = request_prefix(endpoint, provider, kit.call)
+    return lambda: WireHttpSession(endpoint, kit.guard, tls, kit.next_id(), provider, prefix, deadlines)
 
 
 def _aiosmtplib(kit: _Kit) -> SessionMaker:

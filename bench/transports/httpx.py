@@ -207,7 +207,7 @@ class HttpxSession(LibrarySession):
             error=judgement.error,
             anomaly=judgement.anomaly,
             message_id=judgement.message_id,
-            notes={**judgement.notes, **({"code": judgement.code} if judgement.code else {})},
+            notes={**judgement.notes, **({"code": judgement.code} if judgement.code else {})} or None,
             recipients_accepted=len(message.recipients) if accepted else 0,
         )
 

@@ -15,13 +15,13 @@ import anyio
 from bench import __version__
 from bench.clock import Clock
 from bench.guard import Guard
-from bench.model import Endpoint, Message, Outcome, check_header
-from bench.protocol.http_client import Head, Reply, ResponseError, ResponseReader
+from bench.model import Endpoint, Message, Outcome, TlsMode, check_header
+from bench.protocol.http_client import Reply, ResponseError, ResponseReader
 from bench.protocol.tls import TlsSessions
-from bench.providers.base import Headers, Provider, Request, Response
+from bench.providers.base import Headers, Provider, Request
 from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
 from bench.transports.link import Link
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Recovery, Span
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Notes, Recovery, Span
 from bench.transports.tcp_info import TcpInfo, tcp_info
 from bench.transports.waiting import Deadlines, Handover
 
@@ -44,8 +44,8 @@ class WireHttpSession:
     """One HTTP/1.1 connection by our own client; see `Session`. Also the receiver of its link."""
 
     __slots__ = (
-        "_connecting", "_deadlines", "_endpoint", "_guard", "_info", "_info_ns", "_link", "_loop",
-        "_message", "_prefix", "_provider", "_reader", "_request", "_size", "_span", "_tls", "_waiting",
+        "_connecting", "_deadlines", "_endpoint", "_guard", "_info", "_info_ns", "_judged", "_link",
+        "_loop", "_message", "_prefix", "_provider", "_reader", "_size", "_span", "_tls", "_waiting",
         "alive", "connection_id", "http_version", "tls_version", "uses",
     )  # fmt: skip
 
@@ -56,7 +56,7 @@ class WireHttpSession:
         tls: TlsSessions | None,
         connection_id: int,
         provider: Provider,
-        request: Request,
+        prefix: bytes,
         deadlines: Deadlines,
     ) -> None:
         self.connection_id = connection_id
@@ -66,11 +66,11 @@ class WireHttpSession:
         self.alive = False
         """See `Session.alive`; False while a request is on its way, so that whatever ends it leaves it so."""
         self._endpoint, self._guard, self._tls = endpoint, guard, tls
-        self._provider, self._request, self._deadlines = provider, request, deadlines
+        self._provider, self._prefix, self._deadlines = provider, prefix, deadlines
         self._loop = asyncio.get_running_loop()
-        self._prefix = b""
-        """Of every request, up to the body's length."""
         self._reader = ResponseReader()
+        self._judged: tuple[Reply, int, Answer] | None = None
+        """What the last reply was found to mean, for how many recipients."""
         self._link: Link | None = None
         self._connecting: anyio.CancelScope | None = None
         self._waiting: Handover[Answer | None] | None = None
@@ -162,7 +162,8 @@ class WireHttpSession:
         """A link that a request can be written to. Raises AttemptFailed."""
         if self.uses > 1:
             raise AttemptFailed(_GONE)
-        self._prefix = request_prefix(self._endpoint, self._provider, self._request, self._tls is not None)
+        if not self._prefix:
+            raise AttemptFailed(UNSENDABLE)
         scope = self._connecting = anyio.CancelScope()
         try:
             with scope:
@@ -287,7 +288,16 @@ class WireHttpSession:
         if self._info is not None:
             span.tcp_rtt_ns, span.retransmits = self._info
         assert self._message is not None
-        self._finish(_judged(self._provider, reply, len(self._message.recipients)))
+        self._finish(self._judge(reply, len(self._message.recipients)))
+
+    def _judge(self, reply: Reply, recipients: int) -> Answer:
+        """The reader gives the same reply for the same bytes, and a judgement depends on nothing else."""
+        judged = self._judged
+        if judged is not None and judged[0] is reply and judged[1] == recipients:
+            return judged[2]
+        answer = _answer(self._provider, reply, recipients)
+        self._judged = reply, recipients, answer
+        return answer
 
     def _look_closer(self, link: Link, reply: Reply, now_ns: int) -> None:
         """What is not worth its time after every message."""
@@ -298,36 +308,11 @@ class WireHttpSession:
                 self._tls.keep(link.tls)  # a ticket of TLS 1.3 comes before the first answer
 
 
-class LazyResponse(Response):
-    """A response whose headers are looked for when the judge asks for them."""
-
-    __slots__ = ("_head",)
-
-    _head: Head
-
-    def __init__(self, reply: Reply) -> None:
-        head = reply.head
-        object.__setattr__(self, "_head", head)
-        object.__setattr__(self, "status", head.status)
-        object.__setattr__(self, "body", reply.body)
-
-    @property
-    def headers(self) -> Headers:
-        return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in self._head.items())
-
-    def header(self, name: str) -> str | None:
-        """See `Response`."""
-        value = self._head.first(name)
-        return None if value is None else value.decode("latin-1")
-
-    def all(self, name: str) -> tuple[str, ...]:
-        """See `Response`."""
-        return tuple(value.decode("latin-1") for value in self._head.all(name))
-
-
-def _judged(provider: Provider, reply: Reply, recipients: int) -> Answer:
-    judgement = provider.judge(LazyResponse(reply))
-    notes = judgement.notes
+def _answer(provider: Provider, reply: Reply, recipients: int) -> Answer:
+    judgement = provider.judge(reply)
+    notes: Notes = judgement.notes
+    if judgement.code:
+        notes = {**notes, "code": judgement.code}
     return Answer(
         judgement.outcome,
         reply.head.status,
@@ -338,7 +323,7 @@ def _judged(provider: Provider, reply: Reply, recipients: int) -> Answer:
         judgement.anomaly or ("unsolicited" if reply.extra else None),
         judgement.message_id,
         recipients if judgement.outcome is Outcome.ACCEPTED else 0,
-        {**notes, "code": judgement.code} if judgement.code else notes,
+        notes or None,
     )
 
 
@@ -356,27 +341,26 @@ def _lost(span: Span, error: OSError | None) -> Answer:
 # ---------------------------------------------------------------------------- what goes out
 
 
-def request_prefix(endpoint: Endpoint, provider: Provider, request: Request, secure: bool) -> bytes:
-    """What every request begins with, up to the number of its body's bytes.
-
-    Raises AttemptFailed with `UNSENDABLE` where a header cannot be written down.
-    """
+def request_prefix(endpoint: Endpoint, provider: Provider, request: Request) -> bytes:
+    """What every request of a case begins with, up to the number of its body's bytes; empty where a header
+    cannot be written down."""
     base = endpoint.path.rstrip("/") if request.path else endpoint.path
     target = quote(base + request.path, safe=_PATH_SAFE) or "/"
     lines = [f"{request.method} {target} HTTP/1.1"]
     try:
-        for name, value in _headers(endpoint, provider, request, secure):
+        for name, value in _headers(endpoint, provider, request):
             check_header(name, value)
             lines.append(f"{name}: {value}")
         return "\r\n".join((*lines, "Content-Length: ")).encode("ascii")
     except ValueError:  # the error would hold the value
-        raise AttemptFailed(UNSENDABLE) from None
+        return b""
 
 
-def _headers(endpoint: Endpoint, provider: Provider, request: Request, secure: bool) -> Headers:
+def _headers(endpoint: Endpoint, provider: Provider, request: Request) -> Headers:
     """Each name once; what the provider wants goes before what we would say."""
     name = f"[{endpoint.server_name}]" if ":" in endpoint.server_name else endpoint.server_name
-    host = name if endpoint.port == (443 if secure else 80) else f"{name}:{endpoint.port}"
+    standard = 80 if endpoint.tls.mode is TlsMode.NONE else 443
+    host = name if endpoint.port == standard else f"{name}:{endpoint.port}"
     ours = (("Host", host), ("User-Agent", f"sendbench/{__version__}"), ("Accept-Encoding", "identity"))
     found = (*ours, *request.headers, *provider.auth_headers(endpoint.auth))
     return tuple({each[0].lower(): each for each in found}.values())

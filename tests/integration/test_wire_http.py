@@ -24,7 +24,7 @@ from bench.transports.connect import client_context
 from bench.transports.httpx import _UNSENDABLE as HTTPX_UNSENDABLE
 from bench.transports.session import Answer, Span
 from bench.transports.waiting import Deadlines
-from bench.transports.wire_http import WireHttpSession
+from bench.transports.wire_http import WireHttpSession, request_prefix
 from tests.integration.peers import Nginx, start_nginx
 from tests.loops import BOTH_LOOPS
 from tests.mock.running import running_mock
@@ -71,8 +71,8 @@ class Line:
     def new(self) -> WireHttpSession:
         self.made += 1
         provider = get_provider(self.provider)
-        request = provider.request(PARTS)
-        return WireHttpSession(self.endpoint, Guard(), self.tls, self.made, provider, request, self.deadlines)
+        prefix = request_prefix(self.endpoint, provider, provider.request(PARTS))
+        return WireHttpSession(self.endpoint, Guard(), self.tls, self.made, provider, prefix, self.deadlines)
 
     async def send(self) -> Sent:
         if self.session is None or not self.session.alive:
