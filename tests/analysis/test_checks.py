@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from typing import TYPE_CHECKING
 
@@ -259,6 +260,54 @@ def test_an_open_case_that_started_too_few_is_invalid(planted: Planted, started:
     case = judge(planted, rows, open=True)
     assert case.generator.valid is valid
     assert judge(planted, rows, open=True, interrupted=True).generator.valid
+
+
+@pytest.mark.parametrize(
+    ("hiccup_ms", "service_ms", "valid"),
+    [(0.9, 0.5, True), (1.1, 0.5, False), (2.4, 5.0, True), (2.6, 5.0, False), (None, 0.5, True)],
+)
+def test_an_open_case_on_a_machine_that_stood_still_is_invalid(
+    planted: Planted, hiccup_ms: float | None, service_ms: float, valid: bool
+) -> None:
+    """The floor is 1 ms, then half of p99 latency."""
+    seen = None if hiccup_ms is None else int(hiccup_ms * MS)
+    rows = open_rows(planted, 400, 0.0, service_ms)
+    generator = judge(planted, rows, open=True, hiccup_p999_ns=seen, hiccup_max_ns=9 * MS).generator
+    assert generator.valid is valid
+    assert (generator.hiccup_p999_ms, generator.hiccup_max_ms) == (hiccup_ms, 9.0)
+    assert valid or ("the machine held" in generator.reasons[0] and "stop what else" in generator.reasons[0])
+
+
+def test_hiccups_do_not_make_a_closed_case_invalid(planted: Planted) -> None:
+    generator = judge(planted, planted.rows(400), hiccup_p999_ns=900 * MS).generator
+    assert (generator.valid, generator.reasons, generator.hiccup_p999_ms) == (True, (), 900.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.EADDRNOTAVAIL, "ip_local_port_range"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENFILE, "fs.file-max"),
+    ],
+)
+@pytest.mark.parametrize(("failed", "valid"), [(2, True), (3, False)])
+def test_a_machine_out_of_ports_or_files_makes_any_case_invalid(
+    planted: Planted, number: int, advice: str, failed: int, valid: bool
+) -> None:
+    """Above 1 message in 1000; two of 2000 are not."""
+    rows = planted.rows(2000, outcome=["accepted"] * (2000 - failed) + ["failed"] * failed)
+    rows.loc[2000 - failed :, "error"] = "local"
+    rows["errno"] = np.where(rows["error"].eq("local"), float(number), np.nan)
+    generator = judge(planted, rows).generator
+    assert generator.valid is valid
+    assert valid or (f"{failed} of 2000" in generator.reasons[0] and advice in generator.reasons[0])
+
+
+@pytest.mark.parametrize(("error", "number"), [("connect", errno.EMFILE), ("local", errno.EAFNOSUPPORT)])
+def test_other_failures_say_nothing_of_ports_and_files(planted: Planted, error: str, number: int) -> None:
+    rows = planted.rows(10, outcome=["accepted"] + ["failed"] * 9, error=[None] + [error] * 9, errno=number)
+    assert judge(planted, rows).generator.valid
 
 
 def test_a_closed_case_that_uses_up_its_core_is_marked_in_words_but_valid(planted: Planted) -> None:

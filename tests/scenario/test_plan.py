@@ -160,3 +160,26 @@ def test_messages_include_warm_up_and_are_open_where_a_duration_bounds_them(tmp_
 )
 def test_mean_of_a_planted_service_time(planted: ServiceTime, mean: float) -> None:
     assert mean_ns(planted) == pytest.approx(mean)
+
+
+PORTS = 28_232
+
+
+@pytest.mark.parametrize(
+    ("body", "remarked"),
+    [
+        ("connection: unpooled\nload: {model: constant, rate: 500/s, duration: 120s}\n", True),
+        ("connection: unpooled\nload: {model: constant, rate: 470/s, duration: 120s}\n", False),
+        ("connection: unpooled\nload: {model: constant, rate: 500/s, duration: 50s}\n", False),
+        ("connection: pooled\nload: {model: constant, rate: 500/s, duration: 120s}\n", False),
+    ],
+)
+def test_a_plan_that_needs_more_ports_than_there_are_says_so(
+    tmp_path: Path, body: str, remarked: bool
+) -> None:
+    """A port rests for 60 s, so 470/s take 28,200 of them and 500/s for 50 s no more than 25,000."""
+    case = only(tmp_path, body)
+    remark = plan_case(case, PORTS).remark
+    assert ("30000 local ports" in remark and str(PORTS) in remark) is remarked
+    assert remark == "" or remarked
+    assert plan_case(case).remark == "", "nothing is known of the machine"
