@@ -1,5 +1,5 @@
 """Each process of a tree held to a share of a core, each on its own: by cgroups where they can be
-made, else by stopping and continuing it."""
+made, else by stopping and continuing it. And how much of the work each process of a tree did."""
 
 from __future__ import annotations
 
@@ -133,16 +133,23 @@ def _works(root: Path, quota: Callable[[Path, int], None], quota_us: int) -> boo
 
 
 @contextmanager
-def capped(cap: Cap) -> Iterator[Callable[[int], None]]:
-    """Yields what starts to hold a process and every process that it starts, until the block ends."""
+def watched(seen: Callable[[int], None]) -> Iterator[Callable[[int], None]]:
+    """Yields what is told a process; from then on until the block ends, `seen` is told that process and
+    each that comes of it, again and again. It may raise OSError when one is gone."""
     ended = threading.Event()
     threads: list[threading.Thread] = []
 
+    def look(pid: int) -> None:
+        while True:
+            for found in {pid} | descendants(pid):
+                with suppress(OSError):
+                    seen(found)
+            if ended.wait(LOOK_S):
+                return
+
     def start(pid: int) -> None:
-        cap.hold(pid)
-        thread = threading.Thread(target=_hold_descendants, args=(cap, pid, ended), daemon=True)
-        threads.append(thread)
-        thread.start()
+        threads.append(threading.Thread(target=look, args=(pid,), daemon=True))
+        threads[-1].start()
 
     try:
         yield start
@@ -150,17 +157,46 @@ def capped(cap: Cap) -> Iterator[Callable[[int], None]]:
         ended.set()
         for thread in threads:
             thread.join()
+
+
+@contextmanager
+def capped(cap: Cap) -> Iterator[Callable[[int], None]]:
+    """Yields what starts to hold a process and each that comes of it, until the block ends.
+
+    A new process starts under the cap of its parent and gets its own a moment later.
+    """
+    held: set[int] = set()
+
+    def hold(pid: int) -> None:
+        if pid not in held:
+            held.add(pid)
+            cap.hold(pid)
+
+    try:
+        with watched(hold) as start:
+            yield start
+    finally:
         cap.end()
 
 
-def _hold_descendants(cap: Cap, pid: int, ended: threading.Event) -> None:
-    """Look for new processes until told to stop; each starts under its parent's cap and gets its own."""
-    held = {pid}
-    while not ended.wait(LOOK_S):
-        for found in descendants(pid) - held:
-            held.add(found)
-            with suppress(OSError):
-                cap.hold(found)
+@dataclass(slots=True)
+class Shares:
+    """The CPU that each process of a tree had used when it was last looked at."""
+
+    used_s: dict[int, float]
+
+    def look(self, pid: int) -> None:
+        """Note what a process has used; raises OSError if it is gone."""
+        # The name, in brackets, may hold spaces; utime and stime are the 14th and 15th field (proc(5)).
+        fields = (
+            Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+        )
+        self.used_s[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def busy(self, share: float) -> int:
+        """How many processes used at least this share of it all."""
+        least = share * sum(self.used_s.values())
+        return sum(used >= least for used in self.used_s.values())
 
 
 def descendants(pid: int) -> set[int]:

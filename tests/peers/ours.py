@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.peers.compare import Ended, HarnessError
 from tests.peers.servers import Kind
-from tests.peers.work import Job, Side, Work
+from tests.peers.work import Job, Side
 
 PROGRAM = Path(sys.executable).with_name("sendbench")
 
@@ -104,9 +104,9 @@ def figures(ended: Ended) -> CaseFigures:
     )
 
 
-def check(work: Work, ended: Ended) -> None:
-    """All messages scheduled and accepted, in the run's own account; raises HarnessError otherwise."""
-    told = figures(ended)
+def check(job: Job, ended: Ended) -> None:
+    """All messages scheduled and accepted, by the run's own account; raises HarnessError otherwise."""
+    work, told = job.work, figures(ended)
     if (told.scheduled, told.accepted) != (work.messages, work.messages):
         raise HarnessError(
             f"sendbench accounts for {told.accepted} accepted of {told.scheduled}, asked were {work.messages}"

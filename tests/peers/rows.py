@@ -11,8 +11,8 @@ from tests.peers.servers import Kind
 from tests.peers.work import KIB, Cores, Side, Work, costs
 
 LARGE = 50 * KIB
-OURS_HTTP = 100_000
-OURS_SMTP = 40_000
+OURS_HTTP = 60_000
+OURS_SMTP = 25_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,17 +84,17 @@ def rows() -> tuple[Row, ...]:
 SOURCE_MESSAGES = {
     # (pooled, sessions, bytes): what smtp-source sends to smtp-sink in one to two seconds
     (True, 1, KIB): 6_000,
-    (True, 10, KIB): 40_000,
-    (True, 50, KIB): 40_000,
-    (True, 1, LARGE): 4_000,
-    (True, 10, LARGE): 8_000,
-    (True, 50, LARGE): 8_000,
-    (False, 1, KIB): 4_000,
+    (True, 10, KIB): 25_000,
+    (True, 50, KIB): 25_000,
+    (True, 1, LARGE): 3_000,
+    (True, 10, LARGE): 6_000,
+    (True, 50, LARGE): 6_000,
+    (False, 1, KIB): 3_000,
     (False, 10, KIB): 15_000,
     (False, 50, KIB): 15_000,
-    (False, 1, LARGE): 3_000,
-    (False, 10, LARGE): 6_000,
-    (False, 50, LARGE): 6_000,
+    (False, 1, LARGE): 2_500,
+    (False, 10, LARGE): 5_000,
+    (False, 50, LARGE): 5_000,
 }
 
 
@@ -131,8 +131,8 @@ HTTP = (
     (peers.WRK, 150_000, 0.6),
     (peers.HEY, 80_000, 1.4),
     (peers.H2LOAD, 150_000, None),
-    (peers.AUTOCANNON, 60_000, None),
-    (peers.LOCUST_FAST, 4_000, 6.0),
+    (peers.AUTOCANNON, 80_000, None),
+    (peers.LOCUST_FAST, 10_000, 6.0),
     (peers.HTTPX, 400, 50.0),
 )
 

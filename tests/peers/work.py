@@ -59,8 +59,8 @@ class Side:
     version: Callable[[], str | None]
     """What is installed; None: nothing."""
     command: Callable[[Job], list[str]]
-    check: Callable[[Work, Ended], None] = lambda work, ended: None
-    """Raises HarnessError when the program's own output tells of other work."""
+    check: Callable[[Job, Ended], None] = lambda job, ended: None
+    """Raises HarnessError when the program's own account tells of other work."""
     environment: Callable[[Job], Mapping[str, str]] = field(default=lambda job: {})
     timed: bool = False
     """It sends for a time: how many, only the server knows."""
@@ -94,17 +94,19 @@ def measure(
         with TemporaryDirectory(prefix="peers-") as name:
             job = Job(work, port, Path(name))
             command = ["taskset", "-c", str(cores.side), *side.command(job)]
-            return run_process(command, job.folder, side.environment(job), started)
+            ended = run_process(command, job.folder, side.environment(job), started)
+            if ended.code != 0:
+                raise HarnessError(f"{side.name} ended with {ended.code}: {ended.errors.strip()[-300:]}")
+            side.check(job, ended)
+            return ended
 
     ended, taken = serve(work.kind, cores.server, act)
-    if ended.code != 0:
-        raise HarnessError(f"{side.name} ended with {ended.code}: {ended.errors.strip()[-300:]}")
-    side.check(work, ended)
-    _check_taken(side, work, taken)
+    check_taken(side, work, taken)
     return Cost(taken.messages, ended.cpu_s, ended.wall_s), ended
 
 
-def _check_taken(side: Side, work: Work, taken: Taken) -> None:
+def check_taken(side: Side, work: Work, taken: Taken) -> None:
+    """Raise HarnessError if the server took other work than was ordered."""
     if taken.messages != work.messages and not (side.timed and taken.messages):
         raise HarnessError(f"{side.name} sent {taken.messages} messages instead of {work.messages}")
     for size in taken.sizes_bytes:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from tests.peers import capping
-from tests.peers.compare import HarnessError, Spread, alternate, efficiency, spread
+from tests.peers.compare import Cost, Ended, HarnessError, Spread, alternate, efficiency, net, spread
 from tests.peers.ours import figures
 from tests.peers.servers import Kind
 from tests.peers.work import Cores, Side, Work, costs, measure
 
-ONE = Work(Kind.SMTP, 40_000)
+ONE = Work(Kind.SMTP, 25_000)
 TWO = replace(ONE, workers=2)
-CAPPED_ONE = replace(ONE, messages=20_000)
-CAPPED_TWO = replace(TWO, messages=20_000)
+CAPPED_ONE = replace(ONE, messages=12_000)
+CAPPED_TWO = replace(TWO, messages=12_000)
 SHARE = 0.3
+BUSY = 0.2
+"""The share of a run's CPU that a worker uses at least: what else there is does next to nothing."""
+BUSY_FROM = 5_000
+"""Messages from which on start-up does not hide who does the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +53,12 @@ RATE = Scaled(
 
 def cost(ours: Side, pairs: int, cores: Cores) -> Scaled:
     """CPU per message, start-up subtracted."""
+
+    def two(messages: int) -> Cost:
+        return _shared(ours, replace(TWO, messages=messages), cores)[0]
+
     try:
-        done = alternate(costs(ours, TWO, cores), costs(ours, ONE, cores), pairs)
+        done = alternate(partial(net, two, TWO.messages), costs(ours, ONE, cores), pairs)
     except HarnessError as error:
         return replace(COST, error=str(error))
     found = efficiency(done)
@@ -71,8 +80,26 @@ def rate(ours: Side, pairs: int, cores: Cores) -> Scaled:
 
 def _capped_rate(ours: Side, work: Work, cores: Cores) -> float:
     with capping.capped(capping.choose(SHARE)) as hold:
-        _, ended = measure(ours, work, cores, hold)
+        _, ended = _shared(ours, work, cores, hold)
     return figures(ended).accepted_per_s
+
+
+def _shared(
+    ours: Side, work: Work, cores: Cores, started: Callable[[int], None] = lambda pid: None
+) -> tuple[Cost, Ended]:
+    """A run in which at least as many processes as workers were busy; raises HarnessError otherwise."""
+    shares = capping.Shares({})
+
+    with capping.watched(shares.look) as watch:
+
+        def both(pid: int) -> None:
+            started(pid)
+            watch(pid)
+
+        cost, ended = measure(ours, work, cores, both)
+    if shares.busy(BUSY) < work.workers and work.messages >= BUSY_FROM:
+        raise HarnessError(f"{shares.busy(BUSY)} busy processes where {work.workers} workers were asked for")
+    return cost, ended
 
 
 CHECKS: dict[str, Callable[[Side, int, Cores], Scaled]] = {COST.key: cost, RATE.key: rate}
