@@ -105,7 +105,7 @@ def test_of_any_other_message_the_replies_are_kept_within_bounds() -> None:
     assert (len(answer.replies), answer.enhanced_code) == (4038, "4.7.1")
     talk = Talk()
     talk.begin()
-    talk.hear_all(B, "250-" + "x" * 2000 + "\n250-" + "x" * 2000 + "\n250 x", "550 no")
+    talk.hear_all(B, ("250-" + "x" * 2000 + "\n") * 3 + "250 x", "550 no")
     assert talk.answer.replies is not None
     assert len(talk.answer.replies) == 4096
 
