@@ -248,6 +248,33 @@ def test_a_reader_starts_each_answer_afresh() -> None:
         assert reply.head.first("x-t") == (b"w" if data is three else None)
 
 
+def test_the_same_bytes_again_are_the_same_reply() -> None:
+    reader, data = ResponseReader(), OK + b"Content-Length: 2\r\n\r\nhi"
+    first, again = reader.receive(data), reader.receive(data)
+    assert first is not None
+    assert again is first
+    other = reader.receive(data.replace(b"hi", b"ho"))
+    assert (other and other.body, reader.begun) == (b"ho", False)
+
+
+def test_the_same_bytes_in_the_middle_of_a_response_are_its_body() -> None:
+    reader, familiar = ResponseReader(), OK + EMPTY
+    assert reader.receive(familiar) is not None
+    assert reader.receive(OK + b"Content-Length: %d\r\n\r\n" % len(familiar)) is None
+    reply = reader.receive(familiar)
+    assert reply is not None
+    assert reply.body == familiar
+
+
+def test_the_same_bytes_after_a_1xx_answer_end_its_count() -> None:
+    reader, familiar = ResponseReader(), OK + EMPTY
+    for _ in range(3):  # more than the limit of one response in all
+        assert reader.receive(familiar) is not None
+        assert reader.receive(b"HTTP/1.1 100 C\r\n\r\n" * 7) is None
+        assert not reader.begun
+        assert reader.receive(familiar) is not None
+
+
 def test_headers_are_found_as_written() -> None:
     head = Head(OK + b"X-Id:  a b \t\r\nNote: x-id: no\r\nx-ID: c\r\nX-Empty:\r\n\r\n", 200)
     assert head.first("x-id") == b"a b"
@@ -315,6 +342,44 @@ def test_valid_responses_are_read_as_h11_reads_them(data: bytes, numbers: random
         assert reply is not None
         assert (reply.head.status, reply.head.items(), reply.body) == (status, headers, body)
         assert not reply.extra
+
+
+PIECES = [b"\r\n", b"\n", b"\r", b" ", b":", b",", b"0", b"5", b"\0", b"close", b"HTTP/1.1 204 ", b"hello"]
+PIECES += [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b"Connection: close\r\n", b"\r\n\r\n"]
+COMMON = [
+    OK + b"Content-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 202 Accepted\r\nServer: x\r\nConnection: keep-alive\r\nX-Message-Id: a\r\n" + EMPTY,
+    *(data for data, _ in ANSWERS.values() if len(data) < 500),
+]
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """An answer of the corpus, or the kind that nearly always comes, with up to three small changes."""
+    data = draw(st.sampled_from(COMMON[:2]) | st.sampled_from(COMMON))
+    for _ in range(draw(st.integers(0, 3))):
+        at = draw(st.integers(0, len(data)))
+        gone = draw(st.sampled_from([0, 0, 1, 2]))
+        data = data[:at] + draw(st.sampled_from(PIECES)) + data[at + gone :]
+    return data
+
+
+@settings(max_examples=1000)
+@given(mutations())
+def test_the_short_ways_find_what_the_long_way_finds(data: bytes) -> None:
+    """Byte by byte only the long way is gone; what is familiar is known only where it came in one piece."""
+    expected = read(bytewise(data), end=True)
+    assert read([data] if data else [], end=True) == expected
+    if len(expected) != 4 or not expected[2]:
+        return  # nothing follows it on the connection
+    long, short = ResponseReader(), ResponseReader()
+    for _ in range(3):
+        by_bytes = [long.receive(each) for each in bytewise(data)][-1]
+        at_once = short.receive(data)
+        assert by_bytes is not None
+        assert at_once is not None
+        assert at_once[1:] == by_bytes[1:]
+        assert (at_once.status, at_once.head.items()) == (by_bytes.status, by_bytes.head.items())
 
 
 @given(st.binary(max_size=300))
