@@ -213,6 +213,7 @@ def test_a_body_up_to_the_limit_is_read_and_none_above() -> None:
     length = OK + b"Content-Length: %d\r\n\r\n" % BODY_LIMIT
     assert read([length + body]) == accepted(body)
     assert read([OK + b"\r\n" + body], end=True) == accepted(body, kept=False)
+    assert read([OK + b"Content-Length: %d\r\n\r\n" % (BODY_LIMIT + 1) + body + b"x"]) == ("too_long", 200)
     assert read([OK + b"\r\n" + body + b"x"]) == ("too_long", 200)
     assert read([OK + b"\r\n" + body, b"x"]) == ("too_long", 200)
 
@@ -273,6 +274,15 @@ def test_the_same_bytes_after_a_1xx_answer_end_its_count() -> None:
         assert reader.receive(b"HTTP/1.1 100 C\r\n\r\n" * 7) is None
         assert not reader.begun
         assert reader.receive(familiar) is not None
+
+
+def test_nothing_is_familiar_after_a_response_that_closes() -> None:
+    reader, data = ResponseReader(), OK + b"Connection: close\r\n" + EMPTY
+    reply = reader.receive(data)
+    assert reply is not None
+    assert not reply.kept
+    with pytest.raises(ResponseError, match="malformed"):
+        reader.receive(data)
 
 
 def test_headers_are_found_as_written() -> None:
