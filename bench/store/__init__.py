@@ -5,6 +5,7 @@ loaded by these two, not by importing this package.
 """
 
 from bench.store.reader import StoredRun, open_run
-from bench.store.run import RESERVATION, RunWriter, create_run
+from bench.store.run import RunWriter, create_run
+from bench.store.share import RESERVATION, ShareWriter
 
-__all__ = ["RESERVATION", "RunWriter", "StoredRun", "create_run", "open_run"]
+__all__ = ["RESERVATION", "RunWriter", "ShareWriter", "StoredRun", "create_run", "open_run"]

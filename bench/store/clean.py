@@ -19,9 +19,15 @@ ITEM_CHARS = 200
 class Cleaner:
     """Masks in a run's rows and reasons whatever it knows as a secret."""
 
-    def __init__(self, scenario: Scenario) -> None:
+    def __init__(self, scenario: Scenario | None = None) -> None:
         self._secrets: set[Secret] = set()
-        self.learn(secret for case in scenario.cases for secret in secrets_of(case.auth))
+        cases = () if scenario is None else scenario.cases
+        self.learn(secret for case in cases for secret in secrets_of(case.auth))
+
+    @property
+    def secrets(self) -> frozenset[Secret]:
+        """All that it masks."""
+        return frozenset(self._secrets)
 
     def learn(self, secrets: Iterable[Secret]) -> None:
         """Mask these, too, from the next row on."""

@@ -1,11 +1,12 @@
 """Frozen dataclasses to JSON and back, exactly: `decode(kind, encode(value)) == value`.
 
-It knows what `model` is made of: dataclasses, enums, text, numbers, None, tuples and mappings with text
-keys. Anything else is a TypeError, so that a `Secret` cannot slip into a file.
+It knows what `model` is made of: dataclasses, enums, text, bytes (as base64), numbers, None, tuples and
+mappings with text keys. Anything else is a TypeError, so that a `Secret` cannot slip into a file.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import types
 from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ def encode(value: object) -> Json:
         return value.value
     if value is None or type(value) in (bool, int, float, str):
         return cast("Json", value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
@@ -136,11 +139,20 @@ def _decode_scalar(kind: type, data: Json, where: str) -> object:
             return kind(data)
         except ValueError:
             raise ValueError(f"{where}: {data!r} is none of {', '.join(kind)}") from None
+    if kind is bytes and isinstance(data, str):
+        return _bytes(data, where)
     if kind is float and type(data) is int:
         return float(data)
     if kind in (bool, int, float, str) and type(data) is kind:
         return data
     raise ValueError(f"{where}: {json.dumps(data)[:40]} is not {_ENGLISH.get(kind, kind.__name__)}")
+
+
+def _bytes(text: str, where: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError(f"{where}: not base64") from None
 
 
 _ENGLISH = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}

@@ -1,68 +1,26 @@
-"""Reads a raw log back: the rows it holds, and what it says about messages that left none."""
+"""Reads the raw logs of a run back: the rows they hold, and what they say about messages that left none."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import chain
+import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.errors import ResultFormatError
-from bench.model import Case, CaseRun, Connection, Outcome, Sample
+from bench.model import CaseRun, Outcome, Sample
 from bench.store import rows
 from bench.store.codec import decode, load
 from bench.store.frames import Frame, FrameReader, Kind
+from bench.store.opened import OpenCase, Reservation
 
 NOT_KNOWN = -1
 """The worker of a message whose row was lost."""
-
-
-@dataclass(frozen=True, slots=True)
-class OpenCase:
-    """What has to be known of a case should the run not live to its end."""
-
-    id: str
-    labels: Mapping[str, str]
-    first_seq: int
-    warmup: int
-    open: bool
-    pooled: bool
-    rtt_ns: int | None
-    service_time_p50_ns: int | None
-    server: str
-    client: str
-    recipients: int
-    key_prefix: str
-
-    @staticmethod
-    def of(case: Case, first_seq: int, key_prefix: str) -> OpenCase:
-        """The facts of a case whose first message is `first_seq`."""
-        return OpenCase(
-            id=case.id,
-            labels=dict(case.labels),
-            first_seq=first_seq,
-            warmup=case.load.warmup,
-            open=case.load.open,
-            pooled=case.connection is Connection.POOLED,
-            rtt_ns=case.shaped_rtt_ns,
-            service_time_p50_ns=case.planted_p50_ns,
-            server=case.server,
-            client=case.client,
-            recipients=case.message.recipients_each,
-            key_prefix=key_prefix,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Messages `first` to `first + count - 1` of a case may have been sent."""
-
-    case: str
-    first: int
-    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +32,7 @@ class Finish:
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """What was saved of a log whose writer did not finish it."""
+    """What was saved of logs whose writers did not finish them."""
 
     frames: int
     bytes_cut: int
@@ -90,61 +48,39 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A raw log, read."""
+    """The raw logs of a run, read."""
 
     table: pa.Table
     """In the order of the cases."""
     cases: tuple[CaseRun, ...]
     """Those that ended, as the manifest has them, then the others, as far as they can be known."""
     whole: bool
-    recorded: int
-    """Rows in the log; the table has the unknown ones as well."""
+    recorded: Mapping[str, int]
+    """Log of which nothing had to be cut -> the rows in it; the table has the unknown ones as well."""
     recovery: Recovery
 
 
 @dataclass(slots=True)
-class _Log:
-    """The frames of a log, sorted by what they are."""
+class _Rows:
+    """The rows of all logs, in the order in which they were taken."""
 
     tables: list[pa.Table] = field(default_factory=list)
     batches: list[pa.RecordBatch] = field(default_factory=list)
     """Those that are not yet part of a table."""
     waiting: int = 0
     """The rows in them."""
-    cases: dict[str, OpenCase] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
-    reserved: dict[str, list[range]] = field(default_factory=dict)
-    whole: bool = False
 
-    def take(self, frame: Frame) -> None:
-        """Raises ValueError, pa.ArrowException or OSError for a payload that is none of ours."""
-        match frame.kind:
-            case Kind.HEAD if not rows.is_schema(frame.payload):
-                raise ValueError("it has other columns than this sendbench knows")
-            case Kind.ROWS:
-                self._take_rows(rows.decode(frame.payload))
-            case Kind.CASE:
-                opened = decode(OpenCase, load(frame.payload))
-                self.cases[opened.id] = opened
-            case Kind.RESERVED:
-                block = decode(Reservation, load(frame.payload))
-                numbers = range(block.first, block.first + block.count)
-                self.reserved.setdefault(block.case, []).append(numbers)
-            case Kind.CASE_END:
-                self.ended.add(decode(str, load(frame.payload)))
-            case Kind.FINISH:
-                self.whole = decode(Finish, load(frame.payload)).whole
-
-    def table(self) -> pa.Table:
-        """All rows, in the order in which they were written."""
-        self._gather()
-        return pa.concat_tables([rows.table_of([]), *self.tables])
-
-    def _take_rows(self, batch: pa.RecordBatch) -> None:
+    def take(self, batch: pa.RecordBatch) -> None:
         self.batches.append(batch)
         self.waiting += batch.num_rows
         if self.waiting >= rows.PIECE:
             self._gather()
+
+    def table(self) -> pa.Table:
+        """All of them; they are held no more after that."""
+        self._gather()
+        tables, self.tables = self.tables, []
+        return pa.concat_tables([rows.table_of([]), *tables])
 
     def _gather(self) -> None:
         """Many small batches, each with a frame of its own behind it, become one table of moderate size."""
@@ -153,30 +89,95 @@ class _Log:
         self.batches, self.waiting = [], 0
 
 
-def replay(path: Path, ended: Sequence[CaseRun]) -> Replay:
-    """Read a log; a torn end is left out. `ended`: the cases of the manifest. Raises ResultFormatError."""
-    log = _Log()
-    try:
-        with path.open("rb") as stream:
-            reader = FrameReader(stream)
-            for frame in reader:
-                log.take(frame)
-        cut = max(0, path.stat().st_size - reader.whole_bytes)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ResultFormatError(f"{path}: cannot be read: {' '.join(str(error).split())}") from error
-    table = log.table()
-    log.tables.clear()
-    recorded = int(table.num_rows)
-    lost = [] if log.whole else _lost(log, table)
+@dataclass(slots=True)
+class _Log:
+    """What one log says beside its rows."""
+
+    path: Path
+    cases: dict[str, OpenCase] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    reserved: dict[str, list[range]] = field(default_factory=dict)
+    whole: bool = False
+    frames: int = 0
+    recorded: int = 0
+    bytes_cut: int = 0
+
+    def batches(self) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """Read the log; its batches of rows, each with the first seq in it. Raises ResultFormatError."""
+        try:
+            with self.path.open("rb") as stream:
+                reader = FrameReader(stream)
+                for frame in reader:
+                    batch = self._take(frame)
+                    if batch is not None:
+                        self.recorded += batch.num_rows
+                        yield batch["seq"][0].as_py(), batch
+            self.frames = reader.frames
+            self.bytes_cut = max(0, self.path.stat().st_size - reader.whole_bytes)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            text = " ".join(str(error).split())
+            raise ResultFormatError(f"{self.path}: cannot be read: {text}") from error
+
+    def _take(self, frame: Frame) -> pa.RecordBatch | None:
+        """Raises ValueError, pa.ArrowException or OSError for a payload that is none of ours."""
+        match frame.kind:
+            case Kind.HEAD if not rows.is_schema(frame.payload):
+                raise ValueError("it has other columns than this sendbench knows")
+            case Kind.ROWS:
+                return rows.decode(frame.payload)
+            case Kind.CASE:
+                opened = decode(OpenCase, load(frame.payload))
+                self.cases[opened.id] = opened
+            case Kind.RESERVED:
+                block = decode(Reservation, load(frame.payload))
+                self.reserved.setdefault(block.case, []).append(block.numbers)
+            case Kind.CASE_END:
+                self.ended.add(decode(str, load(frame.payload)))
+            case Kind.FINISH:
+                self.whole = decode(Finish, load(frame.payload)).whole
+        return None
+
+    @property
+    def unended(self) -> set[str]:
+        """The cases of which messages that left no row may have been sent."""
+        return set() if self.whole else self.reserved.keys() - self.ended
+
+
+def replay(paths: Sequence[Path], ended: Sequence[CaseRun]) -> Replay:
+    """Read the logs of a run; torn ends are left out. `ended`: the cases of the manifest.
+
+    Raises ResultFormatError.
+    """
+    logs = [_Log(path) for path in paths]
+    table = _read(logs)
+    cases = {name: case for log in logs for name, case in log.cases.items()}
+    lost = [sample for log in logs for sample in _lost(log, cases, table)]
     if lost:
         table = pa.concat_tables([table, rows.table_of([rows.batch_of(lost)])])
-    names = list(dict.fromkeys([run.id for run in ended] + [*log.cases] + _names(table["case"].unique())))
+    names = list(dict.fromkeys([run.id for run in ended] + [*cases] + _names(table["case"].unique())))
     unsorted = [table]
     del table  # or it would be held twice
     table = rows.in_order(unsorted.pop(), names)
-    known = {run.id for run in ended}
-    unended = tuple(_case_run(log.cases[name], table) for name in names if name in log.cases.keys() - known)
-    return Replay(table, (*ended, *unended), log.whole, recorded, Recovery(reader.frames, cut, len(lost)))
+    torn = {name for log in logs for name in log.unended}
+    known = tuple(_recounted(run, table) if run.id in torn else run for run in ended)
+    others = [name for name in names if name in cases.keys() - {run.id for run in ended}]
+    return Replay(
+        table,
+        (*known, *(_case_run(cases[name], table) for name in others)),
+        whole=all(log.whole for log in logs),
+        recorded={log.path.name: log.recorded for log in logs if not log.bytes_cut},
+        recovery=Recovery(sum(log.frames for log in logs), sum(log.bytes_cut for log in logs), len(lost)),
+    )
+
+
+def _read(logs: Iterable[_Log]) -> pa.Table:
+    """The rows of all logs. Those of one case are read side by side, so that rows which belong together
+    in the end are together from the start, and moving them into their order takes little."""
+    found = _Rows()
+    for _, group in groupby(logs, lambda log: log.path.name.rpartition("-")[0]):
+        for _, batch in heapq.merge(*(log.batches() for log in group), key=itemgetter(0)):
+            found.take(batch)
+    return found.table()
 
 
 def _names(column: pa.Array) -> list[str]:
@@ -188,14 +189,14 @@ def _of_case(table: pa.Table, case: str) -> pa.Table:
     return table.filter(pc.equal(table["case"], case))
 
 
-def _lost(log: _Log, table: pa.Table) -> list[Sample]:
+def _lost(log: _Log, cases: Mapping[str, OpenCase], table: pa.Table) -> list[Sample]:
     """A row of unknown outcome for each message that was reserved and left none."""
     lost = []
-    for name in log.cases.keys() - log.ended:
+    for name in sorted(log.unended):
         mine = _of_case(table, name)
-        missing = set(chain(*log.reserved.get(name, ()))).difference(mine["seq"].to_pylist())
-        prefix = _key_prefix(mine) or log.cases[name].key_prefix
-        lost += [_unknown(log.cases[name], seq, f"{prefix}-{seq}") for seq in sorted(missing)]
+        missing = set(chain(*log.reserved[name])).difference(mine["seq"].to_pylist())
+        prefix = _key_prefix(mine) or cases[name].key_prefix
+        lost += [_unknown(cases[name], seq, f"{prefix}-{seq}") for seq in sorted(missing)]
     return lost
 
 
@@ -212,7 +213,7 @@ def _unknown(case: OpenCase, seq: int, key: str) -> Sample:
         seq=seq,
         attempt=1,
         worker=NOT_KNOWN,
-        warmup=seq < case.first_seq + case.warmup,
+        warmup=seq < case.warmup,
         cold=False,
         due_ns=None,
         ready_ns=None,
@@ -224,6 +225,13 @@ def _unknown(case: OpenCase, seq: int, key: str) -> Sample:
         error="lost",
         recipients=case.recipients,
     )
+
+
+def _recounted(run: CaseRun, table: pa.Table) -> CaseRun:
+    """A case of which one process was lost: nobody can tell what else that one should have started."""
+    mine = _of_case(table, run.id)
+    measured = mine.filter(pc.invert(mine["warmup"]))
+    return replace(run, scheduled=pc.count_distinct(measured["seq"]).as_py())
 
 
 def _case_run(case: OpenCase, table: pa.Table) -> CaseRun:

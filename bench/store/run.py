@@ -14,21 +14,21 @@ from types import TracebackType
 from bench import __version__
 from bench.errors import ResultFormatError, StorageError
 from bench.model import Case, CaseRun, Manifest, Sample, Scenario, Secret
+from bench.pacing import WHOLE
 from bench.store import codec, files
 from bench.store.clean import Cleaner
-from bench.store.frames import FrameFile, Kind
+from bench.store.frames import Kind
 from bench.store.log import LogWriter
+from bench.store.opened import OpenCase
+from bench.store.share import LOG, logs_of, open_log, reservation
 
 MANIFEST = "manifest.json"
 SCENARIO = "scenario.yaml"
-LOG = "samples.log"
 PARQUET = "samples.parquet"
 LATEST = "latest"
 BALLAST = ".ballast"
 
 MANIFEST_SCHEMA = "sendbench.manifest/1"
-RESERVATION = 100
-"""Messages that one reservation speaks for."""
 ROW_BYTES = 1024
 """A generous estimate of what a message takes in the log and in the table made from it."""
 SPARE_BYTES = 2 << 20
@@ -45,8 +45,6 @@ def create_run(
     started_at: datetime,
 ) -> RunWriter:
     """Make the folder of a new run under `results` and open its log. Raises StorageError."""
-    from bench.store import rows  # pyarrow takes a while to load; only a run that is really written pays
-
     try:
         folder = _new_folder(results, scenario.name, started_at)
         _check_space(folder, scenario)
@@ -68,14 +66,11 @@ def create_run(
         save_manifest(folder, manifest)
         files.write_new(folder / SCENARIO, scenario.source)
         files.put_ballast(folder / BALLAST)
-        log_file = FrameFile(folder / LOG)
-        log_file.append(Kind.HEAD, rows.encode_schema())
-        files.sync_folder(folder)
+        cleaner = Cleaner(scenario)
+        log = open_log(folder / LOG, cleaner)
         files.point(results / LATEST, folder.name)
     except OSError as error:
         raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
-    cleaner = Cleaner(scenario)
-    log = LogWriter(log_file, lambda samples: rows.encode(cleaner.samples(samples)))
     return RunWriter(folder, scenario, manifest, log, cleaner)
 
 
@@ -97,7 +92,9 @@ class RunWriter:
         self._log = log
         self._cleaner = cleaner
         self._cases = {case.id: case for case in scenario.cases}
-        self._first_seq: dict[str, int] = {}
+        self._opened: set[str] = set()
+        self._shares: dict[str, int] = {}
+        """Log of another process -> the rows it has written there; only those that came to their end."""
         self._finished = False
 
     @property
@@ -131,26 +128,32 @@ class RunWriter:
         """Mask these, too, in whatever is stored from now on; the scenario's own always are."""
         self._cleaner.learn(secrets)
 
+    @property
+    def secrets(self) -> frozenset[Secret]:
+        """What is masked in all that is stored."""
+        return self._cleaner.secrets
+
     def reserve(self, first_seq: int, case: str) -> None:
         """Put the next `RESERVATION` messages of a case on record, before the first of them is sent.
 
-        The record is with the kernel when this returns. The first call for a case must be with its first
-        message. Raises StorageError.
+        The record is with the kernel when this returns. Raises StorageError.
         """
         spec = self._cases[case]
-        if case not in self._first_seq:
-            self._first_seq[case] = first_seq
-            self._open_case(spec, first_seq)
-        count = RESERVATION
-        if spec.load.messages is not None:
-            end = self._first_seq[case] + spec.load.warmup + spec.load.messages
-            count = min(count, end - first_seq)
-        if count > 0:
-            self._log.write(Kind.RESERVED, {"case": case, "first": first_seq, "count": count})
+        if case not in self._opened:
+            self._opened.add(case)
+            self._log.write(Kind.CASE, OpenCase.of(spec, self.key_prefix(spec)))
+        block = reservation(spec, first_seq, WHOLE)
+        if block.count:
+            self._log.write(Kind.RESERVED, block)
 
     def append(self, sample: Sample) -> None:
         """Take a row; it is written within 50 ms. From one thread only. Raises StorageError."""
         self._log.put(sample)
+
+    def join_share(self, log: str, written: int) -> None:
+        """Another process has come to its end with its share of a case: the name of its log, and the rows
+        it has written there. Without this call the log counts as one that was cut off."""
+        self._shares[log] = written
 
     def flush(self) -> None:
         """Wait until every row is written. Raises StorageError."""
@@ -187,11 +190,6 @@ class RunWriter:
             why = "the run was left unfinished" if kind is None else f"{kind.__name__}: {error}".rstrip(": ")
             self._end(state, why, whole=False)
 
-    def _open_case(self, spec: Case, first_seq: int) -> None:
-        from bench.store.replay import OpenCase
-
-        self._log.write(Kind.CASE, OpenCase.of(spec, first_seq, self.key_prefix(spec)))
-
     def _end(self, state: str, reason: str | None, *, whole: bool) -> Manifest:
         if self._finished:
             return self.manifest
@@ -213,29 +211,31 @@ class RunWriter:
         self.manifest = replace(self.manifest, state=state, reason=reason)
         self._save()
         if fault is None:
-            self._remove_log()
+            self._remove_logs()
         return self.manifest
 
     def _derive(self) -> str | None:
-        """Make samples.parquet from the log; say what is wrong with the log. Raises StorageError."""
+        """Make samples.parquet from the logs; say what is wrong with them. Raises StorageError."""
         from bench.store import parquet, rows
         from bench.store.replay import replay
 
-        found = replay(self.folder / LOG, self.manifest.cases)
+        logs = logs_of(self.folder)
+        found = replay(logs, self.manifest.cases)
         parquet.write(self.folder / PARQUET, found.table)
-        with (self.folder / LOG).open("rb") as log:
-            digest = hashlib.file_digest(log, "sha256").hexdigest()
+        digest = _digest(logs)
         count = found.table.num_rows
         self.manifest = replace(self.manifest, cases=found.cases, rows=count, log_sha256=digest)
-        if found.recovery.bytes_cut or found.recorded != self._log.written:
-            return f"storage: {self._log.written} rows were written and {found.recorded} can be read"
+        for name, written in {LOG: self._log.written, **self._shares}.items():
+            if (recorded := found.recorded.get(name)) != written:
+                return f"storage: {written} rows were written and {recorded or 0} can be read ({name})"
         if repeated := rows.duplicates(found.table):
             return f"accounting: {repeated} rows have the key and attempt of another"
         return None
 
-    def _remove_log(self) -> None:
+    def _remove_logs(self) -> None:
         try:
-            (self.folder / LOG).unlink()
+            for log in logs_of(self.folder):
+                log.unlink()
             files.sync_folder(self.folder)
         except OSError as error:
             raise StorageError(f"cannot remove {self.folder / LOG}: {error.strerror}") from error
@@ -255,6 +255,16 @@ def mock_log_name(case_index: int) -> str:
 def wire_log_name(case_index: int) -> str:
     """The name of a shaper's log in the run folder."""
     return f"wire-{case_index:03d}.jsonl"
+
+
+def _digest(logs: Iterable[Path]) -> str:
+    """SHA-256 of one log, or of several, one after the other."""
+    digest = hashlib.sha256()
+    for path in logs:
+        with path.open("rb") as log:
+            while piece := log.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def _new_folder(results: Path, scenario: str, started_at: datetime) -> Path:

@@ -99,8 +99,24 @@ def test_errors_name_the_place() -> None:
             decode(Mixed, load(json.dumps(whole | change).encode()))
 
 
+@dataclass(frozen=True)
+class Packed:
+    content: bytes | None
+
+
+@given(st.none() | st.binary(max_size=40))
+def test_bytes_come_back_exactly(content: bytes | None) -> None:
+    assert decode(Packed, load(dump_line(Packed(content)))) == Packed(content)
+
+
+@pytest.mark.parametrize("text", ["a", "YQ==!", "\u00e9"])
+def test_bytes_are_base64_and_nothing_else(text: str) -> None:
+    with pytest.raises(ValueError, match="content: not base64"):
+        decode(Packed, {"content": text})
+
+
 def test_what_has_no_json_form_is_refused() -> None:
-    for value in (Secret("hunter22"), b"bytes", {1: "x"}, object(), Mixed):
+    for value in (Secret("hunter22"), bytearray(b"bytes"), {1: "x"}, object(), Mixed):
         with pytest.raises(TypeError):
             encode({"inside": [value]} if not isinstance(value, dict) else value)
 

@@ -165,7 +165,7 @@ def test_a_crash_while_finalising(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     writer = start(tmp_path, make_scenario(case))
     samples = fill(writer, case, 120)
     writer.end_case(make_case_run(case))
-    targets = {"table": "bench.store.parquet._verify", "removal": "bench.store.run.RunWriter._remove_log"}
+    targets = {"table": "bench.store.parquet._verify", "removal": "bench.store.run.RunWriter._remove_logs"}
     if step == "manifest":
         save = run.save_manifest
         monkeypatch.setattr(run, "save_manifest", lambda *a: die() if a[1].state == "complete" else save(*a))
