@@ -143,6 +143,11 @@ def complete(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
+def give_back() -> None:
+    """Return to the system what tables that are no more have left; Arrow keeps it for later ones."""
+    pa.default_memory_pool().release_unused()
+
+
 def without_nulls(table: pa.Table) -> pa.Table:
     """The table without the columns that are null throughout."""
     names = [name for name in table.column_names if table[name].null_count < table.num_rows]
