@@ -20,22 +20,29 @@ T = TypeVar("T")
 class Handover(Generic[T]):
     """A result that one task waits for and a callback of the event loop brings."""
 
-    __slots__ = ("_asyncio_future_blocking", "_cancellation", "_context", "_loop", "_result", "_wake", "done")
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_cancellation",
+        "_context",
+        "_done",
+        "_loop",
+        "_result",
+        "_wake",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._wake: Callable[[Handover[T]], object] | None = None
         self._cancellation: asyncio.CancelledError | None = None
-        self.done = False
-        """Whether there is a result, or nobody waits for one any more."""
+        self._done = False
         self._asyncio_future_blocking = False
 
     def finish(self, result: T) -> None:
         """Resume the task now. From callbacks of the event loop only, never from inside a task, unless that
-        is the one which is going to wait. Does nothing once `done`."""
-        if self.done:
+        is the one which is going to wait. Does nothing once it is done."""
+        if self._done:
             return
-        self.done = True
+        self._done = True
         self._result = result
         wake = self._wake
         if wake is not None:
@@ -46,12 +53,17 @@ class Handover(Generic[T]):
         self._loop.call_soon(self.finish, result)
 
     def __await__(self) -> Generator[Handover[T], None, T]:
-        if not self.done:
-            self._asyncio_future_blocking = True
-            yield self
+        if self._done:
+            return self.result()
+        self._asyncio_future_blocking = True
+        yield self
         return self._result
 
     # ---------------------------------------------------- what asyncio's tasks ask of a future
+
+    def done(self) -> bool:
+        """Whether there is a result, or nobody waits for one any more."""
+        return self._done
 
     def add_done_callback(self, wake: Callable[[Handover[T]], object], *, context: Context) -> None:
         """Remember how to resume the task."""
@@ -63,9 +75,9 @@ class Handover(Generic[T]):
 
     def cancel(self, msg: object = None) -> bool:
         """Resume the task with CancelledError, in the next round; by the message anyio knows its own."""
-        if self.done:
+        if self._done:
             return False
-        self.done = True
+        self._done = True
         self._cancellation = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
         if self._wake is not None:
             self._loop.call_soon(self._wake, self, context=self._context)
