@@ -108,7 +108,8 @@ class WireHttpSession:
         except AttemptFailed as failed:
             return failed.answer
         finally:
-            span.end()
+            if span.end_ns is None:
+                span.end()
             self._deadlines.clear(self)
             self._span = self._message = self._waiting = None
             if not self.alive:
@@ -278,7 +279,7 @@ class WireHttpSession:
     def _complete(self, link: Link, span: Span, reply: Reply, now_ns: int) -> None:
         span.enter("receive", now_ns)
         span.end(now_ns)
-        span.round_trip()
+        span.trips += 1
         if link.unsent:  # an answer to less than the whole request: what is left of it must not follow
             self._note_unsent(link, span)
         else:
