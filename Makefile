@@ -113,6 +113,14 @@ peers: .venv/.dev ## Side by side with other tools: messages per CPU second; min
 	@sh tests/peers/install.sh $(BIN)/python
 	@$(BIN)/python -m tests.peers $(ARGS)
 
+.PHONY: soak-short
+soak-short: .venv/.dev ## Two million messages: flat memory, full accounts, quick analysis; minutes, writes reports/soak.md
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+.PHONY: micro
+micro: .venv/.dev ## What the hot paths cost, against the baseline of this class of machine (ARGS=--store: make one)
+	@$(BIN)/python -m tests.micro $(ARGS)
+
 # ---------------------------------------------------------------------------- installing
 
 .PHONY: install
@@ -185,5 +193,5 @@ clean: ## Remove .venv and every cache; results/ and reports/ stay
 .PHONY: help
 help: ## Show this
 	@echo "make TARGET [VARIABLE=value ...]"; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 	@echo; sed -n 's/^#: /  /p' Makefile
