@@ -6,6 +6,7 @@ composed before they are due, samples are handed to the recorder after the end.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, Protocol
 
 import anyio
+from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from bench.clock import Alarm, Clock, RunClock, process_cpu_ns
@@ -107,6 +109,42 @@ class _Slot(NamedTuple):
     ready_ns: int | None
 
 
+class _Hands:
+    """Tasks that carry out an open model's messages. One that has nothing to do takes the next message:
+    starting a task for each would cost as much as the rest of what we do for it."""
+
+    def __init__(self, carry_out: Callable[[_Slot], Awaitable[None]], tasks: TaskGroup) -> None:
+        self._carry_out, self._tasks = carry_out, tasks
+        self._idle: list[asyncio.Future[_Slot | None]] = []
+        self._dismissed = False
+
+    def take(self, slot: _Slot) -> None:
+        """Have somebody begin with it in the event loop's next round."""
+        while self._idle:
+            turn = self._idle.pop()
+            if not turn.done():  # else whoever waited has been cut off
+                turn.set_result(slot)
+                return
+        self._tasks.start_soon(self._work, slot)
+
+    def dismiss(self) -> None:
+        """Nothing comes any more: each goes when it has done what it has."""
+        self._dismissed = True
+        for turn in self._idle:
+            if not turn.done():
+                turn.set_result(None)
+
+    async def _work(self, slot: _Slot | None) -> None:
+        while slot is not None:
+            await self._carry_out(slot)
+            slot = None if self._dismissed else await self._next()
+
+    async def _next(self) -> _Slot | None:
+        turn: asyncio.Future[_Slot | None] = asyncio.get_running_loop().create_future()
+        self._idle.append(turn)
+        return await turn
+
+
 @dataclass(slots=True)
 class Engine:
     """Runs one case. `run` may be called once."""
@@ -195,10 +233,16 @@ class Engine:
     # ------------------------------------------------------------------ load models
 
     async def _open(self) -> None:
-        """Every message is taken up when it is due, whatever became of those before it."""
+        """Every message is taken up when it is due, whatever became of those before it.
+
+        One message a round of the event loop: after a stall those that are overdue follow each other, but
+        never without a look at the sockets in between, so answers are read on time however many there are.
+        Due times are the pacer's and are never moved; lateness shows as lag.
+        """
         self._start_ns = self._now()
         first_measured = self.share.first_from(self.case.load.warmup)
         async with anyio.create_task_group() as tasks:
+            hands = _Hands(self._one, tasks)
             with self._schedule:
                 if self.gather is not None:
                     self._start_ns = await self.gather()
@@ -211,8 +255,9 @@ class Engine:
                     if self._seq == first_measured:
                         self._marks.begin(ready_ns)
                     self._seq += self._step
-                    tasks.start_soon(self._one, _Slot(message, self.share.number, slot_due_ns, ready_ns))
+                    hands.take(_Slot(message, self.share.number, slot_due_ns, ready_ns))
                     await checkpoint()  # it starts now, not when the next one has been composed
+            hands.dismiss()
 
     async def _closed(self) -> None:
         """Each worker sends its next message when the one before has been answered."""

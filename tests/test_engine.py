@@ -12,7 +12,7 @@ import anyio
 import pytest
 
 from bench.clock import Alarm, RunClock
-from bench.engine import Engine, Stop
+from bench.engine import Engine, Stop, _Hands, _Slot
 from bench.message import KEY_PLACEHOLDER, Composer
 from bench.model import (
     Case,
@@ -172,6 +172,62 @@ async def test_an_open_case_does_not_wait_for_answers() -> None:
     assert len(samples) == 20
     waits = [(sample.start_ns or 0) - (sample.ready_ns or 0) for sample in samples]
     assert sum(wait >= 800 * MS for wait in waits) == 15
+
+
+async def test_after_a_stall_the_overdue_follow_one_a_round_and_their_lateness_stays() -> None:
+    """The process stood still for a second: 100 messages are overdue, and answers still find their turn."""
+    bench = Bench(case_of(constant(100, 150, max_in_flight=150)))
+    rounds: list[int] = []
+    now = 0
+
+    async def count_rounds() -> None:
+        nonlocal now
+        while True:
+            now += 1
+            await anyio.lowlevel.checkpoint()
+
+    make = bench.engine.make_session
+
+    def stalled(message: Message) -> Answer:
+        if message.seq == 0:
+            bench.clock.advance(1000 * MS)
+        rounds.append(now)
+        return Answer(Outcome.ACCEPTED, 250)
+
+    def make_stalled() -> FakeSession:
+        session = cast(FakeSession, make())
+        session.answer = stalled
+        return session
+
+    bench.engine._pool._make = make_stalled
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(count_rounds)
+        _, samples = await bench.run()
+        tasks.cancel_scope.cancel()
+    lags = [(sample.ready_ns or 0) - (sample.due_ns or 0) for sample in samples]
+    assert max(lags) >= 980 * MS, "a late schedule must not be moved"
+    assert [sample.due_ns for sample in samples] == [
+        (samples[0].due_ns or 0) + n * 10 * MS for n in range(150)
+    ]
+    overdue = sum(lag > 10 * MS for lag in lags)
+    assert 90 <= overdue <= 110
+    assert len(set(rounds)) == 150, "they came in a burst"
+
+
+async def test_hands_are_used_again_and_there_are_no_more_than_messages_on_their_way() -> None:
+    bench = Bench(case_of(constant(100, 200)))
+    started: list[object] = []
+    work = _Hands._work
+
+    async def counted(self: _Hands, slot: _Slot | None) -> None:
+        started.append(slot)
+        await work(self, slot)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Hands, "_work", counted)
+        _, samples = await bench.run()
+    assert len(samples) == 200
+    assert len(started) <= 3
 
 
 async def test_service_is_tiled_by_phases_and_cold_marks_who_connected() -> None:
