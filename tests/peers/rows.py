@@ -133,7 +133,7 @@ HTTP = (
     (peers.H2LOAD, 150_000, None),
     (peers.AUTOCANNON, 80_000, None),
     (peers.LOCUST_FAST, 10_000, 6.0),
-    (peers.HTTPX, 400, 50.0),
+    (peers.HTTPX, 250, 50.0),
 )
 
 
