@@ -6,13 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, TypeVar
 
 from bench.errors import ResultFormatError, StorageError
 from bench.model import Manifest, Taken, WireConnection
 from bench.store import codec, files, run
 from bench.store.frames import writer_lives
+from bench.store.share import LOG, SHARE_LOGS, logs_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +24,7 @@ LINES_AT_ONCE = 10_000
 MAX_MANIFEST_BYTES = 64 << 20
 UNFINISHED = ("running", "finalising")
 STATES = (*UNFINISHED, *run.END_STATES)
-OURS = (run.MANIFEST, run.SCENARIO, run.LOG, run.PARQUET)
+OURS = (run.MANIFEST, run.SCENARIO, LOG, run.PARQUET)
 
 T = TypeVar("T", Taken, WireConnection)
 
@@ -36,12 +37,12 @@ def open_run(folder: Path) -> StoredRun:
         return StoredRun(folder, manifest)
     from bench.store.replay import replay
 
-    log = folder / run.LOG
+    logs = logs_of(folder)
     try:
-        lives = writer_lives(log)
+        lives = any(writer_lives(log) for log in logs)
     except OSError as error:
-        raise ResultFormatError(f"{log}: cannot be read: {error.strerror}") from error
-    found = replay(log, manifest.cases)
+        raise ResultFormatError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    found = replay(logs, manifest.cases)
     manifest = replace(manifest, cases=found.cases)
     if manifest.state in UNFINISHED and not lives:
         why = f"cut off while {manifest.state}: {found.recovery}"
@@ -119,7 +120,8 @@ class StoredRun:
 
     def write(self, name: str, data: bytes) -> Path:
         """Put a file that was derived from the run into its folder. Raises StorageError."""
-        if not name or name in OURS or name.startswith(".") or Path(name).name != name:
+        ours = name in OURS or PurePath(name).match(SHARE_LOGS)
+        if not name or ours or name.startswith(".") or Path(name).name != name:
             raise ValueError(f"{name!r} is not the name of a derived file")
         path = self.folder / name
         try:
