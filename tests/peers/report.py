@@ -157,7 +157,9 @@ def _scaled(row: Scaled) -> tuple[str, ...]:
 
 def _errors(rows: Iterable[Compared | Late | Scaled]) -> str:
     lines = [f"- {row.key}: {' '.join(row.error.split())}\n" for row in rows if row.error]
-    return f"\nNo figure, because a run failed or did other work than it was told:\n\n{''.join(lines)}" if lines else ""
+    if not lines:
+        return ""
+    return f"\nNo figure, because a run failed or did other work than it was told:\n\n{''.join(lines)}"
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
