@@ -169,9 +169,9 @@ def _joined(rows: pd.DataFrame, by_port: dict[int, list[int]]) -> tuple[Floats, 
 HEAD = f"""\
 ## Against the kernel's packet times
 
-tcpdump on loopback, a constant rate for {SECONDS} s over kept connections without TLS; times in us, differences
-ours less packets; libraries at a rate that each can carry. With a service time of 2 ms every answer comes
-just as another message is sent; that of 2.5 ms comes between two.
+tcpdump on loopback, a constant rate for {SECONDS} s over kept connections without TLS; times in us,
+differences ours less packets; libraries at a rate that each can carry. With a service time of 2 ms every
+answer comes just as another message is sent; that of 2.5 ms comes between two.
 
 | client | rate | service time | messages | p50 | p99 | packets' p50 | packets' p99 | p50 - p50 | p99 - p99 \
 | median of each | p99 of each |

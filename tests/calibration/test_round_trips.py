@@ -39,7 +39,7 @@ def medians(sweep: Finished, name: str) -> dict[float, float]:
 
 
 def allowance_ms(name: str, expected_ms: float) -> float:
-    """How far a median may be from its round trips: client, mock and a TLS handshake take time of their own."""
+    """How far a median may be from its round trips: client, mock and a handshake take time of their own."""
     return max(SHARE * expected_ms, HANDSHAKE_MS if name.endswith("unpooled") else OTHER_MS)
 
 
