@@ -42,6 +42,8 @@ from bench.model import (
 from bench.providers import payload_for
 from bench.redact import secrets_of
 from bench.transports import session_maker
+from bench.worker.job import Job
+from bench.worker.process import run_workers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -111,30 +113,61 @@ class _Runner:
     async def run_case(self, case: Case) -> CaseRun:
         """Run one case against its target; a mock that does not start becomes the case's error."""
         seed = case_seed(self.options.seed, case)
-        parts = build_parts(case.message, seed=seed, date=self.started_at)
-        payload, request = payload_for(case, parts)
         ended: CaseRun | None = None
         try:
             check_open_files(case)
             async with open_endpoint(case, self.writer, seed) as endpoint, watching() as hiccups:
                 self.writer.conceal(secrets_of(endpoint.auth))
-                engine = Engine(
-                    case=case,
-                    composer=Composer(case.message, payload, self.writer.key_prefix(case)),
-                    make_session=session_maker(case, endpoint, self.options.guard, request, self.alarm),
-                    recorder=self.writer,
-                    clock=self.clock,
-                    alarm=self.alarm,
-                    stop=self.stop,
-                    seed=seed,
-                    grace_s=self.options.grace_s,
-                )
-                self.options.on_case(case, engine.progress)
-                ended = await engine.run()
+                how = self._alone if case.workers == 1 else self._shared
+                ended = await how(case, endpoint, seed)
                 ended = await self._with_hiccups(ended, hiccups)
         except SetupError as error:
             return replace(ended or _not_run(case, self.clock()), error=str(error))
         return ended
+
+    async def _alone(self, case: Case, endpoint: Endpoint, seed: int) -> CaseRun:
+        """This process sends everything."""
+        parts = build_parts(case.message, seed=seed, date=self.started_at)
+        payload, request = payload_for(case, parts)
+        engine = Engine(
+            case=case,
+            composer=Composer(case.message, payload, self.writer.key_prefix(case)),
+            make_session=session_maker(case, endpoint, self.options.guard, request, self.alarm),
+            recorder=self.writer,
+            clock=self.clock,
+            alarm=self.alarm,
+            stop=self.stop,
+            seed=seed,
+            grace_s=self.options.grace_s,
+        )
+        self.options.on_case(case, engine.progress)
+        return await engine.run()
+
+    async def _shared(self, case: Case, endpoint: Endpoint, seed: int) -> CaseRun:
+        """Others send everything, each its share."""
+        auth = endpoint.auth
+        job = Job(
+            case=replace(case, auth=None),
+            endpoint=replace(endpoint, auth=None),
+            user=auth.user.reveal() if auth is not None and auth.user is not None else None,
+            password=auth.password.reveal() if auth is not None else None,
+            secrets=tuple(secret.reveal() for secret in self.writer.secrets),
+            lab=self.options.guard.lab,
+            folder=str(self.writer.folder.resolve()),
+            key_prefix=self.writer.key_prefix(case),
+            seed=seed,
+            started_at=self.started_at.isoformat(),
+            clock_offset_ns=self.clock.offset_ns,
+            grace_s=self.options.grace_s,
+            switch_interval_s=SWITCH_INTERVAL_S,
+            uvloop=_loop_name() == "uvloop",
+            number=0,
+            of=case.workers,
+        )
+        progress = Progress(None if case.load.messages is None else case.load.messages + case.load.warmup)
+        self.options.on_case(case, progress)
+        jobs = [replace(job, number=number) for number in range(case.workers)]
+        return await run_workers(jobs, self.stop, progress, self.writer)
 
     async def _with_hiccups(self, run: CaseRun, hiccups: Hiccups) -> CaseRun:
         """What the platform stole while the measured messages were on their way."""
@@ -256,7 +289,7 @@ def _mock_endpoint(case: Case, ready: Ready) -> Endpoint:
 
 def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
     """How a run is measured: machine, kernel, interpreter, event loop, timer, versions."""
-    loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
+    loop = _loop_name()
     facts = {
         "machine": f"{_cpu_model()}, {os.cpu_count()} cores",
         "kernel": f"{platform.system()} {platform.release()}",
@@ -269,6 +302,10 @@ def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
     clients = sorted({case.client for case in scenario.cases})
     facts["clients"] = ", ".join(f"{name} {_version(name)}".strip() for name in clients)
     return {name: value for name, value in facts.items() if value}
+
+
+def _loop_name() -> str:
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
 
 
 def _version(distribution: str) -> str:

@@ -75,6 +75,11 @@ class Guard:
         self._lab = tuple(_lab_network(text) for text in lab)
         self._allowed: set[str] = set()  # the rule never changes, and a connection is opened for each message
 
+    @property
+    def lab(self) -> tuple[str, ...]:
+        """The networks it was made with, so that another one can be made like it."""
+        return tuple(map(str, self._lab))
+
     def classify(self, host: str) -> TargetClass:
         """The class of a host by its text alone; looks nothing up, never raises."""
         address = _parse(host)

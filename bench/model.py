@@ -419,6 +419,8 @@ class Sample:
     seq: int
     attempt: int
     worker: int
+    """Closed: the task that sent it; where processes share the load, the tasks of one follow those of the
+    one before. Open: the process, from 0. -1: its row was lost."""
     warmup: bool
     cold: bool
     due_ns: int | None
@@ -472,7 +474,7 @@ class CaseRun:
     ended_ns: int
     """When the last measured message ended."""
     cpu_ns: int
-    """CPU time of the generator's process from `started_ns` to `ended_ns`."""
+    """CPU time of the generator's processes from `started_ns` to `ended_ns`."""
     open: bool
     pooled: bool
     rtt_ns: int | None
@@ -491,6 +493,8 @@ class CaseRun:
     """How late a process that only slept woke up, from `started_ns` to `ended_ns`: what the platform stole.
     None without one, or where the time was too short for this percentile."""
     hiccup_max_ns: int | None = None
+    workers: int = 1
+    """Processes that shared the load."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -645,7 +649,7 @@ class GeneratorCheck:
     lag_p99_ms: float | None
     cpu_us_per_message: float | None
     cpu_share: float | None
-    """CPU of the generator over wall time of the case; 1.0 is a whole core."""
+    """CPU of the generator over wall time of the case, of each process on average; 1.0 is a whole core."""
     event_loop: str
     valid: bool
     reasons: tuple[str, ...] = ()

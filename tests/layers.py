@@ -18,7 +18,7 @@ TIERS = (
     ("__main__",),
     ("cli",),  # "the only module that knows everything", so the two beside it as well
     ("api", "display"),
-    ("ask",),
+    ("ask", "worker"),
     ("engine", "report", "mock", "store", "cluster"),
     ("transports", "providers", "analysis"),
     ("scenario", "pacing", "message", "protocol", "guard", "redact"),

@@ -5,9 +5,11 @@ import random
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.model import Load
-from bench.pacing import PACERS, Pacer, pacer_for
+from bench.pacing import PACERS, WHOLE, Pacer, Share, pacer_for
 
 SECOND = 10**9
 
@@ -166,3 +168,28 @@ def test_due_times_never_go_back(model: str) -> None:
 
 def test_every_model_of_the_form_has_a_pacer() -> None:
     assert set(PACERS) == {"closed", "constant", "poisson", "ramp", "steps"}
+
+
+@given(st.integers(1, 40), st.integers(0, 500))
+def test_shares_hold_every_message_exactly_once(of: int, end: int) -> None:
+    shares = [Share(number, of) for number in range(of)]
+    assert sorted(seq for share in shares for seq in share.numbers(end)) == list(range(end))
+
+
+@given(st.integers(1, 40), st.integers(0, 500))
+def test_parts_of_a_limit_add_up_and_follow_each_other(of: int, total: int) -> None:
+    parts = [Share(number, of).part(total) for number in range(of)]
+    assert sum(parts) == total
+    assert max(parts) - min(parts) <= 1
+    assert [Share(number, of).before(total) for number in range(of)] == [sum(parts[:n]) for n in range(of)]
+
+
+@given(st.integers(1, 40), st.data(), st.integers(0, 500))
+def test_the_first_message_of_a_share_from_some_other_on(of: int, data: st.DataObject, seq: int) -> None:
+    share = Share(data.draw(st.integers(0, of - 1)), of)
+    assert share.first_from(seq) == min(each for each in share.numbers(seq + of) if each >= seq)
+
+
+def test_the_whole_is_a_share_as_well() -> None:
+    assert list(WHOLE.numbers(5)) == [0, 1, 2, 3, 4]
+    assert (WHOLE.part(7), WHOLE.before(7), WHOLE.first_from(3)) == (7, 0, 3)

@@ -24,7 +24,7 @@ HICCUP_SHARE = 0.50
 EXHAUSTED_SHARE = 0.001
 """Any case is invalid when this share of its messages failed for want of ports or descriptors of ours."""
 CPU_LIMIT = 0.90
-"""Cores of CPU above which a closed case measures the generator more than the target."""
+"""Cores of CPU, for each process, above which a closed case measures the generator more than the target."""
 CPU_LEAST_NS = 500_000_000
 """A case that took less time says nothing about what the generator can do for long."""
 
@@ -50,7 +50,7 @@ def check_generator(
     """What the generator cost, and every reason not to believe the case."""
     pacing = _pacing(run, measured, main)
     wall_ns = run.ended_ns - run.started_ns
-    share = run.cpu_ns / wall_ns if run.cpu_ns and wall_ns > 0 else None
+    share = run.cpu_ns / wall_ns / run.workers if run.cpu_ns and wall_ns > 0 else None
     faults = [
         *_unusable(run, counts, errors),
         *_disputed(jury),
@@ -200,8 +200,9 @@ def _remarks(run: CaseRun, share: float | None, counts: Counts) -> list[str]:
         return []
     if not counts.accepted or run.ended_ns - run.started_ns < CPU_LEAST_NS:
         return []
+    who = "sendbench itself" if run.workers == 1 else f"each of sendbench's {run.workers} processes"
     text = (
-        f"generator-bound: sendbench itself used {share:.0%} of a core, so these figures show its own limit; "
-        "send fewer messages at once or use a faster machine"
+        f"generator-bound: {who} used {share:.0%} of a core, so these figures show its own limit; "
+        "send fewer messages at once, raise workers or use a faster machine"
     )
     return [text]

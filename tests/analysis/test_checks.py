@@ -318,6 +318,13 @@ def test_a_closed_case_that_uses_up_its_core_is_marked_in_words_but_valid(plante
     assert judge(planted, planted.rows(10), cpu_ns=890 * MS).generator.reasons == ()
 
 
+def test_each_process_that_shares_the_load_has_a_core_of_its_own(planted: Planted) -> None:
+    busy = judge(planted, planted.rows(10), cpu_ns=2 * 910 * MS, workers=2).generator
+    assert busy.cpu_share == pytest.approx(0.91)
+    assert "each of sendbench's 2 processes used 91% of a core" in busy.reasons[0]
+    assert judge(planted, planted.rows(10), cpu_ns=2 * 890 * MS, workers=2).generator.reasons == ()
+
+
 def test_nothing_is_said_of_the_generator_s_limit_where_little_was_done(planted: Planted) -> None:
     brief = judge(planted, planted.rows(10), cpu_ns=499 * MS, ended_ns=499 * MS)
     assert brief.generator.reasons == ()
