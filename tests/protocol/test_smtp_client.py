@@ -163,6 +163,29 @@ def test_the_text_of_what_came_behind_the_answer_is_kept() -> None:
     assert talk.answer.notes == {"unsolicited": "421 4.3.2 bye"}
 
 
+@pytest.mark.parametrize("real", [b"554 real\r\n", b"250 real\r\n"])
+def test_half_a_fake_answer_is_none_when_its_rest_comes(real: bytes) -> None:
+    """S47: cut in the middle of the line that came too early."""
+    talk = Talk()
+    talk.begin()
+    talk.hear_all(B, E, OK, OK)
+    for piece in (b"354 go\r\n250 fa", b"k", b"e\r\n"):
+        talk.hear(piece)
+        assert talk.machine.answer is None
+    talk.hear(real)
+    assert (talk.answer.outcome, talk.answer.anomaly) == (R5 if real[:1] == b"5" else U, "unsolicited")
+    assert talk.answer.replies is not None
+    assert b"250 fa" in talk.answer.replies
+
+
+def test_an_empty_text_is_no_message_that_may_have_been_taken() -> None:
+    talk = Talk()
+    talk.begin()
+    talk.hear_all(B, GROUPS, "250 ok\n550 no\n354 go", "x")
+    assert talk.sent[-1] == b".\r\n"
+    assert (talk.answer.outcome, talk.answer.anomaly, talk.book.handed_over) == (F, "malformed", False)
+
+
 # --------------------------------------------------------------------------- what goes out
 
 
