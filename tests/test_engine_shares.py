@@ -95,7 +95,7 @@ async def test_the_measured_part_begins_when_all_agreed_it_does() -> None:
 
 
 async def test_a_share_reserves_its_own_numbers_a_hundred_at_a_time() -> None:
-    bench = shared(closed(700), Share(1, 3))
+    bench = shared(closed(700, concurrency=3), Share(1, 3))
     await bench.run()
     assert bench.memory.reserved == [1, 301, 601]
 
