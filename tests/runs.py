@@ -78,4 +78,5 @@ def finished(run: Path) -> Finished:
         if (seen := stored.wires(index)) is not None:
             wires[case.id] = seen
     summary = summarize(frame, stored.manifest, takes, wires)
-    return Finished(stored, summary, frame, takes, wires)
+    lines = {case: [Taken(**line) for line in table.to_pylist()] for case, table in takes.items()}
+    return Finished(stored, summary, frame, lines, wires)

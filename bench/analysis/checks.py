@@ -7,16 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bench.analysis.frame import Mask, numbers, outcomes
+from bench.analysis.frame import Mask, Tabular, numbers, outcomes
 from bench.analysis.quantiles import Floats
-from bench.model import CaseRun, Outcome, Referee, Taken, WireConnection
+from bench.model import CaseRun, Outcome, Referee, WireConnection
 
 _ANSWERED = (Outcome.ACCEPTED, Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
 
 
-def referee(rows: pd.DataFrame, takes: Sequence[Taken]) -> Referee:
+def referee(rows: pd.DataFrame, takes: Tabular) -> Referee:
     """The client's record of a case, warm-up included, against what the mock took, by key."""
-    taken = pd.Series([take.key for take in takes], dtype="str")
+    taken = takes.to_pandas()["key"].astype("str")
     keys = pd.concat([taken, rows["key"].astype("str")], ignore_index=True)
     # Numbers in the place of keys: sets of millions of texts take a gigabyte.
     numbered, distinct = pd.factorize(keys, use_na_sentinel=False)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.checks import check_round_trips, disputes, referee
-from bench.analysis.frame import Mask, flags, numbers, only, outcomes, present, span_ns
+from bench.analysis.frame import Mask, Tabular, flags, numbers, only, outcomes, present, span_ns
 from bench.analysis.generator import check_generator
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
@@ -29,19 +29,18 @@ from bench.model import (
     RoundTrips,
     RunInfo,
     Summary,
-    Taken,
     Threshold,
     Throughput,
     WireConnection,
 )
 
-Logs = Mapping[str, Sequence[Taken]]
+Logs = Mapping[str, Tabular]
 Wires = Mapping[str, Sequence[WireConnection]]
 
 
 def summarize(frame: pd.DataFrame, manifest: Manifest, takes: Logs, wires: Wires) -> Summary:
-    """Every figure of a run from its `sample_frame`; `takes` and `wires` hold the mock's and the shaper's
-    log by case id.
+    """Every figure of a run from its `sample_frame`; `takes` and `wires` hold the mock's log (a table
+    with a column `key`) and the shaper's by case id.
 
     Rows of a case that the manifest does not know (the run died in it) make a case of their
     own, which is marked as not having ended.
@@ -96,7 +95,7 @@ def _summarize_case(
     rows: pd.DataFrame,
     manifest: Manifest,
     *,
-    takes: Sequence[Taken] | None,
+    takes: Tabular | None,
     wires: Sequence[WireConnection] | None,
 ) -> CaseSummary:
     measured = only(rows, ~flags(rows, "warmup"))

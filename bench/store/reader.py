@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from itertools import islice
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from bench.errors import ResultFormatError, StorageError
 from bench.model import Manifest, Taken, WireConnection
@@ -20,13 +18,10 @@ if TYPE_CHECKING:
 
     from bench.store.replay import Recovery, Replay
 
-LINES_AT_ONCE = 10_000
 MAX_MANIFEST_BYTES = 64 << 20
 UNFINISHED = ("running", "finalising")
 STATES = (*UNFINISHED, *run.END_STATES)
 OURS = (run.MANIFEST, run.SCENARIO, LOG, run.PARQUET)
-
-T = TypeVar("T", Taken, WireConnection)
 
 
 def open_run(folder: Path) -> StoredRun:
@@ -110,13 +105,17 @@ class StoredRun:
             whole = self._table = parquet.read(self.folder / run.PARQUET, self.manifest.rows or 0)
         return whole
 
-    def takes(self, case_index: int) -> list[Taken] | None:
-        """What the mock of a case took; None if it kept no log. Raises ResultFormatError."""
+    def takes(self, case_index: int) -> pa.Table | None:
+        """What the mock of a case took, with the columns of `model.Taken`; None if it kept no log.
+
+        Raises ResultFormatError.
+        """
         return self._lines(run.mock_log_name(case_index), Taken)
 
     def wires(self, case_index: int) -> list[WireConnection] | None:
         """The connections the shaper of a case saw; None if there was none. Raises ResultFormatError."""
-        return self._lines(run.wire_log_name(case_index), WireConnection)
+        table = self._lines(run.wire_log_name(case_index), WireConnection)
+        return None if table is None else [WireConnection(**line) for line in table.to_pylist()]
 
     def write(self, name: str, data: bytes) -> Path:
         """Put a file that was derived from the run into its folder. Raises StorageError."""
@@ -149,50 +148,17 @@ class StoredRun:
         except OSError as error:
             raise ResultFormatError(f"{self.folder / name}: cannot be read: {error.strerror}") from error
 
-    def _lines(self, name: str, kind: type[T]) -> list[T] | None:
+    def _lines(self, name: str, kind: type) -> pa.Table | None:
         path = self.folder / name
         if not path.exists():
             return None
-        from bench.store import rows
+        from bench.store import lines, rows
 
         rows.give_back()  # millions of lines need the memory of the table, if that has become a frame
-        found: list[T] = []
         try:
-            with path.open("rb") as stream:
-                whole = (line for line in stream if line.endswith(b"\n"))  # the last may be torn
-                while lines := list(islice(whole, LINES_AT_ONCE)):
-                    found += _plain(kind, lines) or _checked(kind, lines, path, len(found))
+            return lines.read(path, kind)
         except OSError as error:
             raise ResultFormatError(f"{path}: cannot be read: {error.strerror}") from error
-        return found
-
-
-def _plain(kind: type[T], lines: Sequence[bytes]) -> list[T] | None:
-    """What the lines hold, parsed together, which is much quicker; None if any is not just as we write it."""
-    try:
-        data: list[object] = json.loads(b"[%b]" % b",".join(lines))
-    except (ValueError, RecursionError):
-        return None
-    form = [(field.name, _PLAIN_TYPES.get(str(field.type))) for field in fields(kind)]
-    found = [kind(**line) for line in data if isinstance(line, dict) and _form(line) == form]
-    return found if len(found) == len(data) == len(lines) else None
-
-
-def _form(line: dict[str, object]) -> list[tuple[str, type]]:
-    return [(name, type(value)) for name, value in line.items()]
-
-
-_PLAIN_TYPES = {"str": str, "int": int}
-
-
-def _checked(kind: type[T], lines: Sequence[bytes], path: Path, before: int) -> list[T]:
-    found = []
-    for number, line in enumerate(lines, before + 1):
-        try:
-            found.append(codec.decode(kind, codec.load(line)))
-        except ValueError as error:
-            raise ResultFormatError(f"{path}:{number}: {error}") from error
-    return found
 
 
 def _parse_manifest(data: codec.Json) -> Manifest:

@@ -23,7 +23,6 @@ from bench.model import (
     RoundTrips,
     RunInfo,
     Summary,
-    Taken,
     Threshold,
     ThresholdResult,
     Throughput,
@@ -169,8 +168,8 @@ def make_wire(connection: int, port: int, turn_arounds: int) -> WireConnection:
     return WireConnection(connection, port, turn_arounds, bytes_up=1000, bytes_down=500)
 
 
-def make_taken(*keys: str) -> list[Taken]:
-    return [Taken(key, 0, 1, 2) for key in keys]
+def make_taken(*keys: str) -> Table:
+    return Table(pd.DataFrame({"key": pd.Series(keys, dtype=object)}))
 
 
 @dataclass(frozen=True)
@@ -185,7 +184,7 @@ class Planted:
     summary: Callable[..., Summary] = make_summary
     distribution: Callable[..., Distribution] = make_distribution
     wire: Callable[[int, int, int], WireConnection] = make_wire
-    taken: Callable[..., list[Taken]] = make_taken
+    taken: Callable[..., Table] = make_taken
 
 
 @pytest.fixture(scope="session")

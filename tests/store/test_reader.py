@@ -13,7 +13,7 @@ import pytest
 
 from bench.errors import ResultFormatError, StorageError
 from bench.model import Taken, WireConnection
-from bench.store import open_run
+from bench.store import StoredRun, lines, open_run
 from bench.store.frames import Kind, pack
 from tests.store.samples import fill, make_case, make_case_run, make_scenario, start
 
@@ -28,6 +28,12 @@ def folder(tmp_path: Path) -> Path:
         writer.end_case(make_case_run(CASE))
         writer.finish("complete")
     return writer.folder
+
+
+def taken(stored: StoredRun) -> list[Taken]:
+    table = stored.takes(0)
+    assert table is not None
+    return [Taken(**line) for line in table.to_pylist()]
 
 
 def change_manifest(folder: Path, **changes: object) -> None:
@@ -45,7 +51,7 @@ def test_a_folder_that_was_moved_and_renamed(folder: Path, tmp_path: Path) -> No
     stored = open_run(moved)
     assert stored.id == folder.name
     assert stored.table().num_rows == 30
-    assert stored.takes(0) == [Taken("k", 1, 2, 3)]
+    assert taken(stored) == [Taken("k", 1, 2, 3)]
 
 
 def test_opening_changes_nothing(folder: Path) -> None:
@@ -157,21 +163,56 @@ def test_logs_of_mock_and_shaper(folder: Path) -> None:
     assert stored.takes(0) is None
     assert stored.wires(0) is None
     (folder / "mock-000.jsonl").write_bytes(b"")
-    assert stored.takes(0) == []
+    assert taken(stored) == []
     line = b'{"key": "k", "received_ns": 1, "taken_ns": 2, "answered_ns": 3}\n'
     for cut in range(len(line)):
         (folder / "mock-000.jsonl").write_bytes(line + line[:cut])
-        assert stored.takes(0) == [Taken("k", 1, 2, 3)]
+        assert taken(stored) == [Taken("k", 1, 2, 3)]
     (folder / "wire-012.jsonl").write_text(
         '{"connection":1,"client_port":40000,"turn_arounds":11,"bytes_up":5,"bytes_down":6}\n'
     )
     assert stored.wires(12) == [WireConnection(1, 40000, 11, 5, 6)]
 
 
-def test_a_bad_line_inside_a_log_is_named(folder: Path) -> None:
-    (folder / "mock-000.jsonl").write_text("{}\n")
-    with pytest.raises(ResultFormatError, match=r"mock-000\.jsonl:1: key: missing"):
+LINE = '{"key": "k%d", "received_ns": 1, "taken_ns": 2, "answered_ns": 3}\n'
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("{}", "key: missing"),
+        ('{"key": "k", "received_ns": 1, "taken_ns": 2}', "answered_ns: missing"),
+        ('{"key": null, "received_ns": 1, "taken_ns": 2, "answered_ns": 3}', "key: null is not text"),
+        (
+            '{"key": "k", "received_ns": 1.5, "taken_ns": 2, "answered_ns": 3}',
+            "received_ns: 1.5 is not",
+        ),
+        ('{"key": "k", "received_ns": 9223372036854775808, "taken_ns": 2, "answered_ns": 3}', ""),
+        ("", ""),
+        ("[]", "not an object"),
+        ("not JSON", ""),
+    ],
+)
+@pytest.mark.parametrize("block_bytes", [100, 8 << 20])
+def test_a_bad_line_inside_a_log_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, bad: str, why: str, block_bytes: int
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
+    good = "".join(LINE % number for number in range(7))
+    (folder / "mock-000.jsonl").write_text(f"{good}{bad}\n{good}")
+    with pytest.raises(ResultFormatError, match=rf"mock-000\.jsonl:8: .*{why}") as caught:
         open_run(folder).takes(0)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 50, 70, 1000])
+def test_a_log_reads_the_same_however_it_is_cut(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, block_bytes: int
+) -> None:
+    monkeypatch.setattr(lines, "BLOCK_BYTES", block_bytes)
+    later = '{"key": "\\u00e9\\n", "colour": [1, {}], "answered_ns": 6, "taken_ns": 5, "received_ns": 4}\n'
+    (folder / "mock-000.jsonl").write_text(LINE % 0 + later + LINE % 1 + '{"key": "torn')
+    assert taken(open_run(folder)) == [Taken("k0", 1, 2, 3), Taken("\u00e9\n", 4, 5, 6), Taken("k1", 1, 2, 3)]
 
 
 def test_derived_files(folder: Path) -> None:
