@@ -27,6 +27,9 @@ _NUMBERS = (
     "seq", "attempt", "due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", "quit_ns", "connection_id",
     "code", "errno", *(f"{phase}_ns" for phase in PHASES),
 )  # fmt: skip
+_TIMED = frozenset(
+    ("due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", *(f"{phase}_ns" for phase in PHASES))
+)
 _FLAGS = ("warmup", "cold")
 _TEXTS = ("case", "key", "outcome", "error", "notes")
 ANALYSED = (*_TEXTS, *_FLAGS, *_NUMBERS)
@@ -63,6 +66,11 @@ def sample_frame(table: Tabular) -> pd.DataFrame:
 def only(frame: pd.DataFrame, mask: Mask) -> pd.DataFrame:
     """The rows for which `mask` holds; where that is all of them no copy is made."""
     return frame if mask.all() else frame[mask]
+
+
+def timed(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with their times and round trips alone: a part of them is copied for little."""
+    return frame[[name for name in frame if name in _TIMED]]
 
 
 def numbers(frame: pd.DataFrame, name: str) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.checks import check_round_trips, disputes, referee
-from bench.analysis.frame import Mask, Tabular, flags, numbers, only, outcomes, present, span_ns
+from bench.analysis.frame import Mask, Tabular, flags, numbers, only, outcomes, present, span_ns, timed
 from bench.analysis.generator import check_generator
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
@@ -98,13 +98,13 @@ def _summarize_case(
     takes: Tabular | None,
     wires: Sequence[WireConnection] | None,
 ) -> CaseSummary:
+    jury = None if takes is None else referee(rows, takes)  # first: nothing else takes as much memory
     measured = only(rows, ~flags(rows, "warmup"))
     accepted = outcomes(measured, Outcome.ACCEPTED)
     cold = flags(measured, "cold") if run.pooled else np.zeros(len(measured), dtype=np.bool_)
-    main = only(measured, accepted & ~cold)
+    main = only(timed(measured), accepted & ~cold)
     counts = _counts(run, measured)
     throughput = _throughput(run, measured, counts)
-    jury = None if takes is None else referee(rows, takes)
     errors = _errors(measured[~accepted])
     latency = distribution(span_ns(main, "latency")) if run.open else None
     return CaseSummary(

@@ -48,7 +48,8 @@ def series_of(frame: pd.DataFrame, case: str, *, pooled: bool) -> Series:
     first = np.nanmin(began) if np.isfinite(began).any() else 0.0
     accepted = outcomes(rows, Outcome.ACCEPTED) if "outcome" in rows else flags(rows, "outcome")
     cold = flags(rows, "cold")
-    phases = {name: numbers(rows, f"{name}_ns")[order] / NS_PER_MS for name in PHASES}
+    known = [name for name in PHASES if f"{name}_ns" in rows]
+    phases = {name: numbers(rows, f"{name}_ns")[order] / NS_PER_MS for name in known}
     return Series(
         at_s=((began - first) / NS_PER_S)[order],
         service_ms=((end - start) / NS_PER_MS)[order],
