@@ -102,9 +102,7 @@ class SmtpClient:
         self._parser: ReplyParser | None = None  # only while a reply is not whole
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
-        self._usual: tuple[int, ...] = (
-            NO_SHORT_CUT  # the codes that need no thought
-        )
+        self._usual: tuple[int, ...] = NO_SHORT_CUT  # the codes that need no thought
         self._flights: list[Flight] = []  # those to come before the message, the next one last
         self._login: list[Flight] = []  # those to come before that, likewise
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None

@@ -33,8 +33,8 @@ from tests.micro.conftest import Measure
 from tests.micro.kernel import OK, FakeKernel
 from tests.store.samples import make_case
 
-MESSAGES = 1000
-CONCURRENCY = 20
+MESSAGES = 400
+CONCURRENCY = 10
 HELLO = b"250-here\r\n250-8BITMIME\r\n"
 SERVERS = {
     "command by command": {b"EHLO": HELLO + b"250 SIZE\r\n", b"DATA": b"354 Go\r\n"},
