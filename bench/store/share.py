@@ -34,6 +34,7 @@ def open_log(path: Path, cleaner: Cleaner) -> LogWriter:
     """A new log for rows that the cleaner makes fit to be stored. Raises OSError, StorageError."""
     from bench.store import rows  # pyarrow takes a while to load; only a run that is really written pays
 
+    rows.warm_up()
     file = FrameFile(path)
     file.append(Kind.HEAD, rows.encode_schema())
     files.sync_folder(path.parent)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +23,7 @@ from bench.store.share import logs_of, reservation
 from tests.store.samples import fill, make_case, make_case_run, make_sample, make_scenario, start
 from tests.store.test_rows import as_row
 
+ROOT = Path(__file__).parents[2]
 CASE = make_case(messages=250)
 """252 messages with its warm-up."""
 
@@ -256,3 +259,15 @@ def test_reservations_speak_for_every_message_of_a_share_and_for_no_other(
 def test_without_a_number_of_messages_reservations_are_whole() -> None:
     block = reservation(make_case(messages=None), 5, Share(1, 4))
     assert list(block.numbers) == list(range(5, 405, 4))
+
+
+def test_nothing_is_imported_while_rows_are_written(tmp_path: Path) -> None:
+    """Arrow would load pandas with the first row, in the middle of a measurement."""
+    code = (
+        "import sys; from pathlib import Path; from tests.store.samples import *;"
+        "writer = start(Path(sys.argv[1])); before = set(sys.modules); fill(writer, make_case(), 250);"
+        "writer.flush(); print(sorted(set(sys.modules) - before)); writer.finish('complete')"
+    )
+    arguments = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
