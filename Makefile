@@ -3,6 +3,8 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+# `make -j` must not run two pips in one .venv.
+.NOTPARALLEL:
 SHELL := /bin/sh
 # What the caller's shell has set must not reach into .venv.
 unexport PYTHONHOME PYTHONPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_HASHES
@@ -12,6 +14,9 @@ BIN := .venv/bin
 SENDBENCH := $(BIN)/sendbench
 INSTALL := $(BIN)/python -m pip install --quiet
 PINNED := $(INSTALL) --require-hashes --only-binary :all:
+PACK = $(INSTALL) --no-deps --no-build-isolation --force-reinstall ./.venv/package
+COMPILES = [ "$(COMPILE)" = yes ] && command -v cc >/dev/null && \
+    test -e "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
 RUNS := results
 FORMATS := html,md,json,csv
 
@@ -21,6 +26,8 @@ FORMATS := html,md,json,csv
 #: A=... B=...         the runs that `make compare` is about (default: the two newest of one scenario)
 #: ARGS=...            more arguments, for bench and smoke: `sendbench run`; for test: pytest;
 #:                     for peers: --only smtp-source --pairs 3
+#: COMPILE=no          leave sendbench plain Python, even if there is a C compiler
+COMPILE ?= yes
 PYTHON ?=
 RUN ?= $(RUNS)/latest
 A ?=
@@ -71,6 +78,14 @@ compare: .venv/.project ## Two runs side by side (A and B, default the two newes
 test: .venv/.dev ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: test-installed
+test-installed: .venv/.dev .venv/.project ## Run the tests of the load generator on sendbench as it is installed, compiled where it can be
+	@rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests .venv/tests/tests && ln -s ../../scenarios .venv/tests/scenarios
+	@cd .venv/tests && PYTHONPATH="$$PWD" ../bin/python -P -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider \
+	    $(foreach tier,$(COMPILED_TESTS),tests/$(tier)) $(ARGS)
+
+COMPILED_TESTS := protocol transports store worker integration test_engine.py test_engine_shares.py test_message.py test_pacing.py
+
 .PHONY: check
 check: .venv/.dev ## Lint, formatting, types and layers
 	@$(BIN)/ruff check --quiet .
@@ -84,14 +99,14 @@ format: .venv/.dev ## Put the code into the form that `make check` asks for
 	@$(BIN)/ruff format .
 
 .PHONY: calibrate
-calibrate: .venv/.dev ## Planted truth: does the report recover it? Minutes; writes reports/calibration.md
+calibrate: .venv/.dev .venv/.project ## Planted truth: does the report recover it? Minutes; writes reports/calibration.md
 	@$(BIN)/python -m pytest tests/calibration -m 'slow and not live' $(ARGS)
 	@! test -f reports/calibration.md || echo "report: reports/calibration.md"
 
 # Postfix and nginx must be there (Debian: postfix libsasl2-modules nginx-light); everything else is unpacked
 # into .servers, because Debian's OpenSMTPD and Postfix cannot both be installed. Both need root to run.
 .PHONY: servers
-servers: .venv/.dev .servers/.ready ## SMTP and HTTP against real servers: Postfix, OpenSMTPD, aiosmtpd, smtp-server, nginx
+servers: .venv/.dev .venv/.project .servers/.ready ## SMTP and HTTP against real servers: Postfix, OpenSMTPD, aiosmtpd, smtp-server, nginx
 	@$(BIN)/python -m pytest tests/servers -m 'slow and not live' $(ARGS)
 	@! test -f reports/servers.md || echo "report: reports/servers.md"
 
@@ -109,16 +124,16 @@ SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json) tests/s
 # Minutes on an otherwise idle machine of two cores or more. Installs what it compares with: Debian packages
 # where they are missing (as root or by sudo), the rest into .peers.
 .PHONY: peers
-peers: .venv/.dev ## Side by side with other tools: messages per CPU second; minutes, writes reports/peers.md
+peers: .venv/.dev .venv/.project ## Side by side with other tools: messages per CPU second; minutes, writes reports/peers.md
 	@sh tests/peers/install.sh $(BIN)/python
 	@$(BIN)/python -m tests.peers $(ARGS)
 
 .PHONY: soak-short
-soak-short: .venv/.dev ## Two million messages: flat memory, full accounts, quick analysis; minutes, writes reports/soak.md
+soak-short: .venv/.dev .venv/.project ## Two million messages: flat memory, full accounts, quick analysis; minutes, writes reports/soak.md
 	@$(BIN)/python -m tests.soak $(ARGS)
 
 .PHONY: micro
-micro: .venv/.dev ## What the hot paths cost, against the baseline of this class of machine (ARGS=--store: make one)
+micro: .venv/.dev .venv/.project ## What the hot paths cost, against the baseline of this class of machine (ARGS=--store: make one)
 	@$(BIN)/python -m tests.micro $(ARGS)
 
 # ---------------------------------------------------------------------------- installing
@@ -155,17 +170,27 @@ endif
 	if [ -e $@ ] || ! .venv/bin/python -c "$$fit" 99 pip 2>/dev/null; then "$$found" -m venv --clear .venv; fi
 	@echo "$(CURDIR)" > $@
 
-# One stamp for each step, in a line, so that `make -j` cannot run two pips in one .venv.
 .venv/.base: requirements/base.txt requirements/build.txt .venv/.python
 	@echo "installing the requirements into .venv" >&2
 	@$(PINNED) -r requirements/base.txt -r requirements/build.txt
 	@touch $@
 
-.venv/.project: pyproject.toml .venv/.base
-	@$(INSTALL) --no-deps --no-build-isolation --editable .
+# The package is built from a copy, as the compiler writes beside the files it compiles. `make test` runs the
+# tree itself; `sendbench` is what is installed, so every target that runs it brings it up to date first.
+PACKAGE := pyproject.toml README.md LICENSE $(shell find bench scenarios -type f ! -name '*.pyc' 2>/dev/null)
+.venv/.project: $(PACKAGE) .venv/.base
+	@rm -rf .venv/package && mkdir .venv/package && cp -R pyproject.toml README.md LICENSE bench scenarios .venv/package
+	@if $(COMPILES); then \
+	    echo "compiling what runs for every message" >&2; \
+	    HATCH_BUILD_HOOKS_ENABLE=1 $(PACK); \
+	else \
+	    echo "no C compiler: sendbench runs as plain Python, which takes half as much CPU again for each message" >&2; \
+	    $(PACK); \
+	fi
+	@rm -rf .venv/package
 	@touch $@
 
-.venv/.dev: requirements/dev.txt .venv/.project
+.venv/.dev: requirements/dev.txt .venv/.base
 	@echo "installing the tools for developers into .venv" >&2
 	@$(PINNED) -r requirements/dev.txt
 	@touch $@

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import bench.engine
 from bench import __version__
 from bench.clock import Alarm, RunClock, utc_now
 from bench.engine import Engine, Progress, Stop
@@ -294,7 +295,7 @@ def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
         "machine": f"{_cpu_model()}, {os.cpu_count()} cores",
         "kernel": f"{platform.system()} {platform.release()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "sendbench": __version__,
+        "sendbench": f"{__version__}, {_form()}",
         "git_commit": _git_commit(),
         "event_loop": f"{loop} {_version(loop)}".strip(),
         "timer": alarm.kind,
@@ -302,6 +303,11 @@ def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
     clients = sorted({case.client for case in scenario.cases})
     facts["clients"] = ", ".join(f"{name} {_version(name)}".strip() for name in clients)
     return {name: value for name, value in facts.items() if value}
+
+
+def _form() -> str:
+    """Whether what runs for every message has been compiled: it decides what the generator itself costs."""
+    return "plain Python" if str(bench.engine.__file__).endswith(".py") else "compiled"
 
 
 def _loop_name() -> str:

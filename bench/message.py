@@ -317,7 +317,7 @@ def canonical(data: bytes) -> bytes:
 def _user_message(spec: MessageSpec, eml: bytes) -> Parts:
     """The user's message with our key in it; Bcc never travels."""
     head, _, body = canonical(eml).partition(b"\r\n\r\n")
-    kept = [field for field in _fields(head) if _name(field) not in (*_OURS, *_HIDDEN)]
+    kept = [field for field in _fields(head) if _name(field) not in _OURS + _HIDDEN]
     key = KEY_PLACEHOLDER.encode()
     ours = [b"Message-ID: <%b@%b>" % (key, _KEY_DOMAIN.encode()), b"X-Sendbench-Id: " + key]
     mime = b"\r\n".join((*kept, *ours, b"", body))

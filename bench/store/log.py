@@ -45,8 +45,8 @@ class LogWriter:
         self._progress = threading.Condition()
         self._usual_switch_s = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_S)
-        self._thread = threading.Thread(target=self._run, name="sendbench-log", daemon=True)
-        self._thread.start()
+        self._writer = threading.Thread(target=self._run, name="sendbench-log", daemon=True)
+        self._writer.start()
 
     @property
     def failure(self) -> str | None:
@@ -78,7 +78,7 @@ class LogWriter:
         """Write what is waiting and a final frame, sync, end the thread. Look at `failure` afterwards."""
         self._stopping.set()
         self._wake.set()
-        self._thread.join()
+        self._writer.join()
         sys.setswitchinterval(self._usual_switch_s)
         try:
             self.write(Kind.FINISH, last)
@@ -89,7 +89,7 @@ class LogWriter:
             self._file.close()
 
     def _running(self) -> bool:
-        return self._thread.is_alive() and self._file.failure is None
+        return self._writer.is_alive() and self._file.failure is None
 
     def _hurry(self) -> None:
         if len(self._waiting) > MAX_WAITING:
