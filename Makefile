@@ -81,7 +81,7 @@ test: .venv/.dev ## Run the tests
 .PHONY: test-installed
 test-installed: .venv/.dev .venv/.project ## Run the tests of the load generator on sendbench as it is installed, compiled where it can be
 	@rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests .venv/tests/tests && ln -s ../../scenarios .venv/tests/scenarios
-	@cd .venv/tests && PYTHONPATH="$$PWD" ../bin/python -P -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider \
+	@cd .venv/tests && SENDBENCH_INSTALLED=1 PYTHONPATH="$$PWD" ../bin/python -P -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider \
 	    $(foreach tier,$(COMPILED_TESTS),tests/$(tier)) $(ARGS)
 
 COMPILED_TESTS := protocol transports store worker integration test_engine.py test_engine_shares.py test_message.py test_pacing.py

@@ -6,10 +6,12 @@ import os
 import re
 import socket
 from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
+import bench
 from tests.loops import ASYNCIO
 from tests.skips import forbid_skip
 
@@ -31,6 +33,12 @@ hypothesis.settings.register_profile(
     print_blob=True,
 )
 hypothesis.settings.load_profile("sendbench")
+
+if (
+    os.environ.get("SENDBENCH_INSTALLED")
+    and Path(bench.__file__).parents[1] == Path(__file__).resolve().parents[1]
+):
+    pytest.exit("these tests are of the tree, not of what is installed", returncode=1)
 
 
 @pytest.fixture(scope="session")

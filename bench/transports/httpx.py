@@ -23,7 +23,8 @@ from bench.guard import Guard
 from bench.model import Endpoint, Message, Outcome
 from bench.providers.base import Provider, Request, Response
 from bench.transports.connect import handshake_round_trips, os_errno, resolve, tls_failure, unreachable
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, LibrarySession, Recovery, Span
+from bench.transports.library import LibrarySession
+from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Recovery, Span
 
 if TYPE_CHECKING:
     import httpcore

@@ -125,12 +125,16 @@ class Link:
         self._write(self.tls.data_to_send())
 
     def _writable(self) -> None:
+        failure: OSError | None = None
+        sent = 0
         try:
             sent = self._send(self._out)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end(error)
+            failure = error
+        if failure is not None:  # not in the handler: see `Handover.finish`
+            self._end(failure)
             return
         del self._out[:sent]
         if not self._out:
@@ -138,16 +142,17 @@ class Link:
             self._receiver.drained(self._clock())
 
     def _readable(self) -> None:
+        failure: OSError | None = None
+        data = b""
         try:
             data = self._recv(READ_BYTES)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
-            self._end(error)
-            return
+            failure = error
         now_ns = self._clock()
         if not data:
-            self._end(None)
+            self._end(failure)
         elif self.tls is None:
             self._receiver.data_received(data, now_ns)
         else:
@@ -155,13 +160,16 @@ class Link:
 
     def _decrypt(self, tls: ClientTls, records: bytes, now_ns: int) -> None:
         established = tls.established
+        failure: OSError | None = None
+        data = b""
         try:
             data = tls.receive(records)
         except ssl.SSLError as error:
-            self._flush(tls)  # the alert that tells the server why
-            self._end(error)
+            failure = error
+        self._flush(tls)  # after an error, the alert that tells the server why
+        if failure is not None:
+            self._end(failure)
             return
-        self._flush(tls)
         if tls.established and not established:
             self._receiver.secured(self._clock())
         if data and not self.closed:

@@ -25,8 +25,9 @@ import anyio
 from bench.guard import Guard
 from bench.model import Auth, Endpoint, Message, Outcome, TlsMode
 from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
+from bench.transports.library import LibrarySession
 from bench.transports.replies import accepted, goes_on, per_recipient, refusal
-from bench.transports.session import Answer, AttemptFailed, LibrarySession, Recovery, Span
+from bench.transports.session import Answer, AttemptFailed, Recovery, Span
 
 T = TypeVar("T")
 

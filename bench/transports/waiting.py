@@ -39,7 +39,11 @@ class Handover(Generic[T]):
 
     def finish(self, result: T) -> None:
         """Resume the task now. From callbacks of the event loop only, never from inside a task, unless that
-        is the one which is going to wait. Does nothing once it is done."""
+        is the one which is going to wait. Does nothing once it is done.
+
+        Nor from inside an exception's handler: a coroutine that mypyc has compiled takes the exception that
+        is being handled where it is resumed for its own.
+        """
         if self._done:
             return
         self._done = True

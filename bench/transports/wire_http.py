@@ -225,14 +225,17 @@ class WireHttpSession:
         if span is None or link is None:  # nobody asked
             self._drop()
             return
+        failure: ResponseError | None = None
+        reply = None
         try:
             reply = self._reader.receive(data)
         except ResponseError as error:
+            failure = error
+        if failure is not None:  # not in the handler: see `Handover.finish`
             self._note_unsent(link, span)
             span.end(now_ns)
-            self._finish(Answer(span.cut_off, error.status, error="protocol", anomaly=error.anomaly))
-            return
-        if reply is not None:
+            self._finish(Answer(span.cut_off, failure.status, error="protocol", anomaly=failure.anomaly))
+        elif reply is not None:
             self._complete(link, span, reply, now_ns)
         elif self._reader.begun:
             span.enter("receive", now_ns)

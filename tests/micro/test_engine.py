@@ -28,7 +28,8 @@ from bench.model import (
     TlsSettings,
 )
 from bench.transports import Answer, Session, Span, session_maker
-from bench.transports.session import LibrarySession, Recovery
+from bench.transports.library import LibrarySession
+from bench.transports.session import Recovery
 from tests.micro.conftest import Measure
 from tests.micro.kernel import OK, FakeKernel
 from tests.store.samples import make_case

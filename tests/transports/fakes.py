@@ -9,7 +9,8 @@ import anyio
 
 from bench.clock import Alarm
 from bench.model import Message, Outcome
-from bench.transports.session import Answer, LibrarySession, Recovery, Span
+from bench.transports.library import LibrarySession
+from bench.transports.session import Answer, Recovery, Span
 
 
 class FakeClock:
