@@ -78,13 +78,16 @@ compare: .venv/.project ## Two runs side by side (A and B, default the two newes
 test: .venv/.dev ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-.PHONY: test-installed
-test-installed: .venv/.dev .venv/.project ## Run the tests of the load generator on sendbench as it is installed, compiled where it can be
-	@rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests .venv/tests/tests && ln -s ../../scenarios .venv/tests/scenarios
-	@cd .venv/tests && SENDBENCH_INSTALLED=1 PYTHONPATH="$$PWD" ../bin/python -P -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider \
-	    $(foreach tier,$(COMPILED_TESTS),tests/$(tier)) $(ARGS)
+# From a folder that shows the tests but not the tree's own `bench`.
+AS_INSTALLED := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios .venv/tests && cd .venv/tests && \
+    SENDBENCH_INSTALLED=1 PYTHONPATH="$(CURDIR)/.venv/tests" ../bin/python -P -m pytest \
+    -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider
+RUNS_FOR_EVERY_MESSAGE := protocol transports store worker integration \
+    test_engine.py test_engine_shares.py test_message.py test_pacing.py
 
-COMPILED_TESTS := protocol transports store worker integration test_engine.py test_engine_shares.py test_message.py test_pacing.py
+.PHONY: test-installed
+test-installed: .venv/.dev .venv/.project ## Run the load generator's tests on sendbench as it is installed: compiled, if it could be
+	@$(AS_INSTALLED) $(addprefix tests/,$(RUNS_FOR_EVERY_MESSAGE)) $(ARGS)
 
 .PHONY: check
 check: .venv/.dev ## Lint, formatting, types and layers
@@ -100,7 +103,7 @@ format: .venv/.dev ## Put the code into the form that `make check` asks for
 
 .PHONY: calibrate
 calibrate: .venv/.dev .venv/.project ## Planted truth: does the report recover it? Minutes; writes reports/calibration.md
-	@$(BIN)/python -m pytest tests/calibration -m 'slow and not live' $(ARGS)
+	@$(AS_INSTALLED) tests/calibration -m 'slow and not live' $(ARGS)
 	@! test -f reports/calibration.md || echo "report: reports/calibration.md"
 
 # Postfix and nginx must be there (Debian: postfix libsasl2-modules nginx-light); everything else is unpacked

@@ -94,7 +94,7 @@ def measure(messages: int) -> Soak:
             looks.append(found)
 
     (RESULTS / "latest").unlink(missing_ok=True)
-    sendbench = (sys.executable, "-m", "bench")
+    sendbench = (str(Path(sys.executable).with_name("sendbench")),)  # as it is installed
     settings = ("--set", f"load.messages={messages}", "--results", str(RESULTS))
     print(f"soak: sending {messages:,} messages", file=sys.stderr, flush=True)
     run = _succeed((*sendbench, "run", str(SCENARIO), *settings), "run", look)
