@@ -11,7 +11,7 @@ import gc
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Protocol
+from typing import Final, Protocol
 
 import anyio
 from anyio.abc import TaskGroup
@@ -24,13 +24,14 @@ from bench.pacing import WHOLE, Pacer, Share, pacer_for
 from bench.store import RESERVATION
 from bench.transports import NOTHING, Answer, Pool, Release, Session, SessionMaker, Span
 
-GC_THRESHOLDS = (10_000, 20, 50)
+GC_THRESHOLDS = (100_000, 20, 50)
 """Messages on their way make no cycles, so that looking for them is seldom worth its time."""
 DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
 
 
-_UNFINISHED = Answer(Outcome.UNKNOWN, error="internal")
+_ACCEPTED: Final = Outcome.ACCEPTED
+_UNFINISHED: Final = Answer(Outcome.UNKNOWN, error="internal")
 """What becomes of a message if our own code fails."""
 
 
@@ -100,13 +101,14 @@ class _Marks:
             self.started_ns, self.cpu_started_ns = now_ns, process_cpu_ns()
 
 
-class _Slot(NamedTuple):
+class _Slot:
     """A message that has been taken up, and when (CLOCK_MONOTONIC)."""
 
-    message: Message
-    worker: int
-    due_ns: int | None
-    ready_ns: int | None
+    __slots__ = ("due_ns", "message", "ready_ns", "worker")
+
+    def __init__(self, message: Message, worker: int, due_ns: int | None, ready_ns: int | None) -> None:
+        self.message, self.worker = message, worker
+        self.due_ns, self.ready_ns = due_ns, ready_ns
 
 
 class _Hands:
@@ -167,7 +169,11 @@ class Engine:
 
     _now: Clock = field(init=False)
     """CLOCK_MONOTONIC; the record's times are those of the run, `clock.offset_ns` less."""
+    _offset_ns: int = field(init=False)
     _timeout_ns: int = field(init=False)
+    _case_id: str = field(init=False)
+    _client: str = field(init=False)
+    _warmup: int = field(init=False)
     _marks: _Marks = field(init=False, default_factory=_Marks)
     _pacer: Pacer = field(init=False)
     _pool: Pool = field(init=False)
@@ -186,7 +192,10 @@ class Engine:
 
     def __post_init__(self) -> None:
         self._now = self.clock.absolute
-        self._timeout_ns = self.case.timeout_ns
+        case = self.case
+        self._timeout_ns = case.timeout_ns
+        self._case_id, self._client, self._warmup = case.id, case.client, case.load.warmup
+        self._offset_ns = self.clock.offset_ns
         self._pacer = pacer_for(self.case.load, self.seed)
         self._seq, self._step = self.share.number, self.share.of
         self._pool = Pool(
@@ -242,7 +251,7 @@ class Engine:
         self._start_ns = self._now()
         first_measured = self.share.first_from(self.case.load.warmup)
         async with anyio.create_task_group() as tasks:
-            hands = _Hands(self._one, tasks)
+            hands = _Hands(self._one if self._in_flight is None else self._in_turn, tasks)
             with self._schedule:
                 if self.gather is not None:
                     self._start_ns = await self.gather()
@@ -319,28 +328,26 @@ class Engine:
 
     # ------------------------------------------------------------------ one message
 
+    async def _in_turn(self, slot: _Slot) -> None:
+        """`_one`, once fewer messages are in flight than may be."""
+        assert self._in_flight is not None
+        try:
+            await self._in_flight.acquire()
+        except anyio.get_cancelled_exc_class():
+            self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
+            raise
+        try:
+            await self._one(slot)
+        finally:
+            self._in_flight.release()
+
     async def _one(self, slot: _Slot) -> None:
         """Take a message from ready to its sample."""
-        session: Session | None = None
-        in_flight = self._in_flight
-        try:
-            if in_flight is not None:
-                await in_flight.acquire()
-            try:
-                found = self._pool.take() or await self._pool.acquire()
-                if self.stop:  # it waited for its turn, and now the run is over
-                    await self._pool.release(found, clean=True, refused=False)
-                    return
-                session = found
-                await self._send(slot, session)
-            finally:
-                if in_flight is not None:
-                    in_flight.release()
-        finally:
+        session = None if self.stop else self._pool.take()
+        if session is None:
+            session = await self._session_for(slot)
             if session is None:
-                self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
-
-    async def _send(self, slot: _Slot, session: Session) -> None:
+                return
         span = Span(self._now)
         answer = _UNFINISHED
         try:
@@ -350,12 +357,27 @@ class Engine:
             raise
         finally:
             release, took_ns = NOTHING, 0
-            accepted = answer.outcome is Outcome.ACCEPTED
+            accepted = answer.outcome is _ACCEPTED
             if not accepted or answer.anomaly is not None or not self._pool.put_back(session):
                 release, took_ns = await self._give_back(session, answer)
             self._note_end(span, accepted=accepted)
             self.progress.done += 1
             self.recorder.append(self._sample(slot, session, span, answer, release, took_ns))
+
+    async def _session_for(self, slot: _Slot) -> Session | None:
+        """Wait for a session; None if the run is over by then, and the message is dropped."""
+        session: Session | None = None
+        try:
+            if not self.stop:
+                found = await self._pool.acquire()
+                if self.stop:
+                    await self._pool.release(found, clean=True, refused=False)
+                else:
+                    session = found
+        finally:
+            if session is None:
+                self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
+        return session
 
     def _note_end(self, span: Span, *, accepted: bool) -> None:
         end_ns = span.end_ns
@@ -408,7 +430,7 @@ class Engine:
 
     def _of_run(self, at_ns: int | None) -> int | None:
         """A moment on the run's own clock."""
-        return None if at_ns is None else at_ns - self.clock.offset_ns
+        return None if at_ns is None else at_ns - self._offset_ns
 
     def _sample(
         self,
@@ -419,16 +441,16 @@ class Engine:
         release: Release,
         release_ns: int,
     ) -> Sample:
-        message, case = slot.message, self.case
+        message = slot.message
         cold = span.local_port is not None
         noted = cold or answer.notes is not None or release.rset
         return Sample(
-            case.id,
+            self._case_id,
             message.key,
             message.seq,
             1,
             slot.worker,
-            message.seq < case.load.warmup,
+            message.seq < self._warmup,
             cold,
             self._of_run(slot.due_ns),
             self._of_run(slot.ready_ns),
@@ -440,7 +462,7 @@ class Engine:
             release_ns if release.quit else None,
             session.connection_id,
             session.uses,
-            case.client,
+            self._client,
             session.http_version,
             session.tls_version,
             span.phase,

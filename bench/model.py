@@ -407,11 +407,10 @@ class Endpoint:
 # ------------------------------------------------------------------------- results
 
 
-@dataclass(slots=True)
-class Sample:
+class Sample(NamedTuple):
     """The record of one attempt; one row of the samples table. Times: ns on the run's clock.
 
-    Not frozen, as freezing costs as much as the rest of the record together; nothing changes one.
+    A tuple, as the recorder wants columns: those of many tuples are one `zip`.
     """
 
     case: str

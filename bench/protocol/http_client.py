@@ -10,23 +10,23 @@ read, and a head that llhttp has passed is safe to search.
 from __future__ import annotations
 
 from functools import cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import httptools
 
 HEAD_LIMIT = 64 * 1024
 """Bytes of a status line with its headers."""
 HEADERS_LIMIT = 256
-BODY_LIMIT = 1024 * 1024
+BODY_LIMIT: Final = 1024 * 1024
 """Bytes of a body as it travels, with the framing of its chunks."""
 INTERIM_LIMIT = 8
 """Answers of the 1xx kind that are skipped before one response."""
 
-COMMON_LIMIT = 1024
+COMMON_LIMIT: Final = 1024
 """Bytes of a head that is read at once; there is no room in it for too many headers."""
 
-_END = b"\r\n\r\n"
-_SUCCESSES = {b"HTTP/1.1 %d " % status: status for status in (200, 201, 202)}
+_END: Final = b"\r\n\r\n"
+_SUCCESSES: Final = {b"HTTP/1.1 %d " % status: status for status in (200, 201, 202)}
 
 
 class ResponseError(Exception):

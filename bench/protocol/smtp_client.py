@@ -19,12 +19,12 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from operator import itemgetter
-from typing import Protocol
+from typing import Final, Protocol
 
 from bench.model import Message, Outcome, TlsMode
 from bench.protocol.answer import REPLY_LIMIT, Answer, Note, Notes
 from bench.protocol.smtp_replies import (
+    CODES,
     Heard,
     ReplyError,
     ReplyParser,
@@ -61,8 +61,10 @@ __all__ = ("ClientConfig", "Journal", "SmtpClient")
 
 RECIPIENT_REPLY_LIMIT = 1024
 """Characters of the reply to one recipient that are kept until they have been masked."""
-_RCPT, _BODY = Step.RCPT, Step.BODY
-_CODE_OF = itemgetter(slice(3))
+_RCPT: Final = Step.RCPT
+_BODY: Final = Step.BODY
+_ACCEPTED: Final = Outcome.ACCEPTED
+_TAKEN: Final[tuple[int, ...]] = (250,)
 UNIMPLEMENTED = (500, 502)
 """How a server says that it does not know EHLO; HELO is tried then (RFC 5321 section 3.2)."""
 WANTS_AUTH = (530, 538)
@@ -174,7 +176,7 @@ class SmtpClient:
         self._journal.handed_over = not self._empty_text
         if self._steps[self._at] is _BODY:
             self._journal.enter("reply", now_ns)
-            if self._steps is _BODY_ALONE and self._anomaly is None and self._refusal is None:
+            if len(self._steps) == 1 and self._anomaly is None and self._refusal is None:
                 self._usual = _TAKEN
 
     def lost(self, error: str, errno: int | None = None, notes: Notes | None = None) -> Answer:
@@ -210,9 +212,10 @@ class SmtpClient:
         journal, steps = self._journal, self._steps
         journal.trips += 1
         self._sayings += raws
-        if _RCPT in steps:
-            self._recipients += [(250, raw) for step, raw in zip(steps, raws, strict=True) if step is _RCPT]
-            self._taken = len(self._recipients)
+        for at in range(len(raws)):
+            if steps[at] is _RCPT:
+                self._recipients.append((250, raws[at]))
+                self._taken += 1
         if self._flights:
             out, self._steps, phase, self._usual = self._flights.pop()
             journal.enter(phase, now_ns)
@@ -370,7 +373,7 @@ class SmtpClient:
         """Send the message itself, behind what goes ahead of it in the same flight."""
         self.carries, self._at, self._usual = True, 0, NO_SHORT_CUT
         if ahead is None:
-            self._steps = _BODY_ALONE
+            self._steps = (_BODY,)
             self._journal.enter("body", now_ns)
             return data
         self._steps = (*ahead.steps, Step.BODY)
@@ -431,11 +434,11 @@ class SmtpClient:
         enhanced = enhanced_code(raw)
         if enhanced is not None and enhanced[0] != "2":
             anomaly = anomaly or "enhanced_mismatch"
-        codes = b" ".join(map(_CODE_OF, self._sayings))
+        codes = b" ".join([saying[:3] for saying in self._sayings])
         notes = self._notes if self._taken == len(self._recipients) else self._all_notes()
         return self._over(
             Answer(
-                Outcome.ACCEPTED, int(raw[:3]), enhanced, raw[:REPLY_LIMIT], None, None,
+                _ACCEPTED, CODES[raw[:3]], enhanced, raw[:REPLY_LIMIT], None, None,
                 anomaly, None, self._taken, notes or None, codes,
             )
         )  # fmt: skip
@@ -515,7 +518,7 @@ class SmtpClient:
 
     def _over(self, answer: Answer) -> bytes:
         """The end of the message."""
-        if answer.outcome is not Outcome.ACCEPTED:
+        if answer.outcome is not _ACCEPTED:
             notes = {**self._all_notes(), **(answer.notes or {})}
             answer = answer._replace(
                 anomaly=answer.anomaly or self._anomaly,
@@ -548,9 +551,7 @@ def _refusal(step: Step, code: int, raw: bytes) -> Answer:
 
 
 _CLASSES = {555: "param"}
-_BODY_ALONE = (Step.BODY,)
-_TAKEN = (250,)
-_AFTER: Sequence[Callable[[SmtpClient, bytes, int], bytes]] = [
+_AFTER: Final[list[Callable[[SmtpClient, bytes, int], bytes]]] = [
     {
         Step.BANNER: SmtpClient._after_banner,
         Step.EHLO: SmtpClient._after_ehlo,

@@ -7,22 +7,21 @@ but clear (a line that ends with a bare LF) is read and noted.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 LINE_LIMIT = 2048
 """Bytes of a line with its end. The standard asks for 512 (4.5.3.1.5), Postfix reads 2048."""
 REPLY_BYTES = 65536
 REPLY_LINES = 256
 
-CODES: Mapping[bytes, int] = {b"%d" % code: code for code in range(200, 600)}
+CODES: Final[dict[bytes, int]] = {b"%d" % code: code for code in range(200, 600)}
 """The three digits of every code that can be one (4.2.1)."""
 
 _BEGINNINGS = b" \t+-0123456789"
 """What a line that is at least meant to be a reply begins with."""
 _NUMERIC = re.compile(rb"[ \t]*[+-]?[0-9]")
 _ENHANCED = re.compile(rb"([245])\.[0-9]{1,3}\.[0-9]{1,3}(?=[ \r\n])")
-_COMMON: Mapping[bytes, str] = {b"2.0.0 ": "2.0.0", b"2.6.0 ": "2.6.0"}
+_COMMON: Final[dict[bytes, str]] = {b"2.0.0 ": "2.0.0", b"2.6.0 ": "2.6.0"}
 
 
 class Reply(NamedTuple):
@@ -124,8 +123,8 @@ class Heard(NamedTuple):
     raws: tuple[bytes, ...]
 
 
-NOTHING_PLAIN = Heard((), ())
-familiar: dict[bytes, Heard] = {}
+NOTHING_PLAIN: Final = Heard((), ())
+familiar: Final[dict[bytes, Heard]] = {}
 """What servers have said before, and what it was: they repeat themselves."""
 _FAMILIAR_LIMIT = 64
 _FAMILIAR_BYTES = 512

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from bench.model import Auth, TlsMode
 
@@ -56,11 +56,11 @@ _GOOD: Mapping[Step, frozenset[int]] = {
     Step.NOOP: frozenset({250}),
     Step.QUIT: frozenset({221}),
 }
-GOOD: Sequence[frozenset[int]] = [_GOOD[step] for step in Step]
+GOOD: Final[list[frozenset[int]]] = [_GOOD[step] for step in Step]
 """step -> the codes with which it has succeeded (4.3.2)."""
 
 
-NO_SHORT_CUT = (0,)
+NO_SHORT_CUT: Final[tuple[int, ...]] = (0,)
 """Codes that never come."""
 
 
@@ -74,13 +74,13 @@ class Flight(NamedTuple):
     """The codes of the replies that nearly always come to it."""
 
 
-BANNER = Flight(b"", (Step.BANNER,), "banner")
-STARTTLS = Flight(b"STARTTLS\r\n", (Step.STARTTLS,), "starttls")
-DATA = Flight(b"DATA\r\n", (Step.DATA,), "data", (354,))
-RSET = Flight(b"RSET\r\n", (Step.RSET,), "")
-NOOP = Flight(b"NOOP\r\n", (Step.NOOP,), "")
-QUIT = Flight(b"QUIT\r\n", (Step.QUIT,), "")
-END_OF_TEXT = b".\r\n"
+BANNER: Final = Flight(b"", (Step.BANNER,), "banner")
+STARTTLS: Final = Flight(b"STARTTLS\r\n", (Step.STARTTLS,), "starttls")
+DATA: Final = Flight(b"DATA\r\n", (Step.DATA,), "data", (354,))
+RSET: Final = Flight(b"RSET\r\n", (Step.RSET,), "")
+NOOP: Final = Flight(b"NOOP\r\n", (Step.NOOP,), "")
+QUIT: Final = Flight(b"QUIT\r\n", (Step.QUIT,), "")
+END_OF_TEXT: Final = b".\r\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from operator import attrgetter
 
 from bench.model import Sample, Scenario, Secret
@@ -49,8 +48,7 @@ class Cleaner:
         if not self._secrets or not self._redactor.finds(_foreign(sample)):
             return _shortened(sample)
         clean = self._redactor
-        masked = replace(
-            sample,
+        masked = sample._replace(
             reply=None if sample.reply is None else clean.bytes(sample.reply),
             replies=None if sample.replies is None else clean.bytes(sample.replies),
             notes=None if sample.notes is None else _rewrite(sample.notes, clean.text),
@@ -81,7 +79,7 @@ def _shortened(sample: Sample) -> Sample:
     """The row with notes of bounded length. Cut only what has been masked: half a secret is not found."""
     if sample.notes is None or len(sample.notes) <= ITEM_CHARS:
         return sample
-    return replace(sample, notes=_rewrite(sample.notes, str))
+    return sample._replace(notes=_rewrite(sample.notes, str))
 
 
 def _rewrite(notes: str, change: Callable[[str], str]) -> str:

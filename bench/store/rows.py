@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from operator import attrgetter
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,6 +12,8 @@ from bench.model import API_ONLY_PHASES, PHASES, Sample
 from bench.store import ipc
 from bench.store.ipc import Column
 from bench.store.layout import BOOL, BYTES, INT32, INT64, TEXT, Layout, Values, array_of, layout_of
+
+pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own takes twice the CPU here: it likes fresh huge pages
 
 REPLY_BYTES = 512
 PIECE = 1 << 17
@@ -69,13 +70,12 @@ SCHEMA = pa.schema(
 """One row per attempt, and one with attempt 0 for a dropped message. Times: ns on the run's clock."""
 
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
+TEXTS = tuple(field.name for field in SCHEMA if field.type in (TEXT, BYTES))
+"""The columns of text or bytes."""
 _REQUIRED = frozenset(field.name for field in SCHEMA if not field.nullable)
-_PHASE_OF = {f"{phase}_ns": phase for phase in PHASES}
-_PLAIN = tuple(name for name in COLUMNS if name not in _PHASE_OF)
-_values_of = attrgetter("phases", *_PLAIN)
 
 _LAYOUTS = tuple((field.name, field.nullable, layout_of(field.type)) for field in SCHEMA)
-_ABSENT: Values = (None,)
+_ABSENT: Final[Values] = (None,)
 
 
 def batch_of(samples: Sequence[Sample]) -> pa.RecordBatch:
@@ -229,10 +229,10 @@ def _complete(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _columns_of(samples: Sequence[Sample]) -> dict[str, Values]:
     """The columns by name, without the phases that no sample has."""
-    phases, *columns = zip(*map(_values_of, samples), strict=True)
-    found = dict(zip(_PLAIN, columns, strict=True))
+    found: dict[str, Any] = dict(zip(Sample._fields, zip(*samples, strict=True), strict=True))
+    phases: Sequence[Mapping[str, int]] = found.pop("phases")
     found["reply"] = _cut(found["reply"])
-    present = set().union(*phases)
+    present: set[str] = set().union(*phases)
     if unknown := present.difference(PHASES):
         raise ValueError(f"unknown phases: {', '.join(sorted(unknown))}")
     for phase in present:

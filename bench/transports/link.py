@@ -12,12 +12,12 @@ import socket
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Protocol
+from typing import Final, Protocol
 
 from bench.clock import Clock
 from bench.protocol.tls import ClientTls
 
-READ_BYTES = 16384
+READ_BYTES: Final = 16384
 
 
 class Receiver(Protocol):

@@ -6,6 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import anyio
 
@@ -27,7 +28,7 @@ class Release:
     """Whether an RSET was answered: a round trip that belongs to no message."""
 
 
-NOTHING = Release()
+NOTHING: Final = Release()
 
 
 class Pool:

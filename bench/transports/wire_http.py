@@ -8,6 +8,7 @@ that nobody reads. Times are those at which the link saw the bytes.
 from __future__ import annotations
 
 import asyncio
+from typing import Final
 from urllib.parse import quote
 
 import anyio
@@ -33,7 +34,7 @@ UNSENDABLE = Answer(
 _GONE = Answer(Outcome.FAILED, error="disconnected")
 """The connection had ended before anything of the message was written."""
 
-TCP_INFO_NS = 100_000_000
+TCP_INFO_NS: Final = 100_000_000
 """The kernel is asked about a connection no more often than this."""
 
 _PATH_SAFE = "!$%&'()*+,/:;=?@[]~"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 import anyio
 
@@ -23,7 +24,7 @@ from bench.transports.session import Answer, AttemptFailed, Recovery, Span
 from bench.transports.tcp_info import TcpInfo, tcp_info
 from bench.transports.waiting import Deadlines, Handover
 
-TCP_INFO_NS = 100_000_000
+TCP_INFO_NS: Final = 100_000_000
 """The kernel is asked about a connection no more often than this."""
 
 
@@ -85,7 +86,11 @@ class WireSmtpSession:
             if self._was_stale(answer):
                 answer = await self._retry(message, span)
             return answer
+        except asyncio.CancelledError:
+            await self.abort()
+            raise
         finally:
+            self._waiter = None
             self._deadlines.clear(self)
             span.end()
             self._tell_tcp_info(span)
@@ -98,8 +103,11 @@ class WireSmtpSession:
         self._on_errand = True
         try:
             await self._on_new(None, span)
+        except asyncio.CancelledError:
+            await self.abort()
+            raise
         finally:
-            self._on_errand = False
+            self._on_errand, self._waiter = False, None
             self._deadlines.clear(self)
         return self.alive and self._machine.open
 
@@ -117,18 +125,13 @@ class WireSmtpSession:
             return self._answer()
         return Answer(span.cut_off, error="timeout")
 
-    async def _exchange(self, link: Link, message: Message | None, span: Span, now_ns: int) -> None:
-        """Let the machine take the message from here to its end."""
+    def _exchange(self, link: Link, message: Message | None, span: Span, now_ns: int) -> Handover[None]:
+        """Let the machine take the message from here to its end, which the caller waits for."""
         self._message, self._span = message, span
-        waiter: Handover[None]
-        waiter = self._waiter = Handover(self._loop)
+        waiter: Handover[None] = Handover(self._loop)
+        self._waiter = waiter
         self._act(link, self._machine.begin(message, span, now_ns), now_ns)
-        try:
-            await waiter
-        except asyncio.CancelledError:
-            self._waiter = None
-            link.abort()
-            raise
+        return waiter
 
     def _answer(self) -> Answer:
         answer = self._machine.answer

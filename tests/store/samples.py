@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -149,7 +148,7 @@ def fill(writer: RunWriter, case: Case, count: int) -> list[Sample]:
     for seq in range(count):
         if seq % 100 == 0:
             writer.reserve(seq, case.id)
-        sample = replace(make_sample(seq, case), key=f"{writer.key_prefix(case)}-{seq}")
+        sample = make_sample(seq, case)._replace(key=f"{writer.key_prefix(case)}-{seq}")
         writer.append(sample)
         samples.append(sample)
     return samples

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -21,7 +20,7 @@ def cleaner(key: str = KEY) -> Cleaner:
 
 @pytest.mark.parametrize("at", range(512 - len(KEY) - 2, 514))
 def test_a_secret_across_the_cut_of_a_reply_leaves_nothing_behind(at: int) -> None:
-    sample = replace(make_sample(1), reply=b"x" * at + KEY.encode() + b"y" * 600)
+    sample = make_sample(1)._replace(reply=b"x" * at + KEY.encode() + b"y" * 600)
     (row,) = rows.batch_of([cleaner().sample(sample)]).to_pylist()
     assert b"can" not in row["reply"]
     assert len(row["reply"]) == 512
@@ -31,7 +30,7 @@ def test_a_secret_across_the_cut_of_a_reply_leaves_nothing_behind(at: int) -> No
 def test_a_secret_across_the_cut_of_a_note_leaves_nothing_behind(at: int) -> None:
     text = "x" * at + KEY + "y" * 3000
     notes = json.dumps({"message": text, "local_port": 7, "replies": [[550, text[at - ITEM_CHARS // 2 :]]]})
-    found = cleaner().sample(replace(make_sample(1), notes=notes)).notes
+    found = cleaner().sample(make_sample(1)._replace(notes=notes)).notes
     assert found is not None
     assert "can" not in found
     shape = json.loads(found)
@@ -44,18 +43,18 @@ def test_a_secret_across_the_cut_of_a_note_leaves_nothing_behind(at: int) -> Non
 def test_notes_are_cut_where_there_is_no_secret_too() -> None:
     notes = json.dumps({"message": "x" * 4096, "replies": [[250, "y" * 1024]] * 2})
     for each in (cleaner(), Cleaner(make_scenario())):
-        found = each.sample(replace(make_sample(1), notes=notes)).notes
+        found = each.sample(make_sample(1)._replace(notes=notes)).notes
         assert found is not None
         assert json.loads(found) == {"message": "x" * NOTE_CHARS, "replies": [[250, "y" * ITEM_CHARS]] * 2}
 
 
 def test_a_secret_that_looks_like_part_of_an_escape_leaves_the_notes_readable() -> None:
     notes = json.dumps({"message": "one\n1234"})
-    found = cleaner("n1234").sample(replace(make_sample(1), notes=notes)).notes
+    found = cleaner("n1234").sample(make_sample(1)._replace(notes=notes)).notes
     assert found is not None
     assert json.loads(found) == {"message": "one\n1234"}
 
 
 def test_short_notes_are_left_as_they_are() -> None:
-    sample = replace(make_sample(1), notes='{"local_port":7}')
+    sample = make_sample(1)._replace(notes='{"local_port":7}')
     assert cleaner().sample(sample) is sample

@@ -39,7 +39,7 @@ writer.end_case(make_case_run(first))
 for seq in range(10**9):
     if seq % 100 == 0:
         writer.reserve(seq, second.id)
-    writer.append(replace(make_sample(seq, second), key=f"{writer.key_prefix(second)}-{seq}"))
+    writer.append(make_sample(seq, second)._replace(key=f"{writer.key_prefix(second)}-{seq}"))
     if seq % 37 == 0:
         print(writer.written, seq + 1, flush=True)
 """

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -139,7 +138,7 @@ def send_for_ever(writer: RunWriter, case: Case) -> None:
             if seq % 100 == 0:
                 writer.reserve(seq, case.id)
                 writer.flush()
-            writer.append(replace(make_sample(seq, case), key=f"{writer.key_prefix(case)}-{seq}"))
+            writer.append(make_sample(seq, case)._replace(key=f"{writer.key_prefix(case)}-{seq}"))
 
 
 def send_until_refused(results: Path, case: Case) -> tuple[StoredRun, int]:

@@ -223,7 +223,7 @@ def test_an_aborted_run_is_not_condemned(tmp_path: Path) -> None:
 def test_a_key_twice_makes_the_run_invalid_and_keeps_the_log(tmp_path: Path) -> None:
     with start(tmp_path) as writer:
         fill(writer, CASES[0], 5)
-        writer.append(replace(make_sample(3), key=f"{writer.id}-0-3"))
+        writer.append(make_sample(3)._replace(key=f"{writer.id}-0-3"))
         manifest = writer.finish("complete")
     assert manifest.state == "invalid"
     assert manifest.reason == "accounting: 1 rows have the key and attempt of another"
@@ -245,8 +245,8 @@ def test_dropped_messages_have_a_row_with_attempt_0(tmp_path: Path) -> None:
 def test_secrets_do_not_reach_the_folder(tmp_path: Path) -> None:
     case = make_case(auth=Auth(Secret("canary-user", "${env:USER}"), Secret("canary-pass")))
     with start(tmp_path, make_scenario(case)) as writer:
-        writer.append(replace(make_sample(1), reply=b"535 canary-pass?", notes='{"x": "CANARY-USER"}'))
-        writer.append(replace(make_sample(2), message_id="canary-pass", anomaly="Y2FuYXJ5LXBhc3M="))
+        writer.append(make_sample(1)._replace(reply=b"535 canary-pass?", notes='{"x": "CANARY-USER"}'))
+        writer.append(make_sample(2)._replace(message_id="canary-pass", anomaly="Y2FuYXJ5LXBhc3M="))
         writer.append(make_sample(3))
         writer.end_case(replace(make_case_run(case), error="no canary-pass"))
         writer.finish("aborted", "because of canary-pass")

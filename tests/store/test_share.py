@@ -43,7 +43,7 @@ def fill_share(
     for index, seq in enumerate(share.numbers(252)[:count]):
         if index % RESERVATION == 0:
             log.reserve(seq, case.id)
-        sample = replace(make_sample(seq, case), key=f"{writer.key_prefix(case)}-{seq}")
+        sample = make_sample(seq, case)._replace(key=f"{writer.key_prefix(case)}-{seq}")
         log.append(sample)
         samples.append(sample)
     return samples
@@ -218,7 +218,7 @@ def test_secrets_are_masked_in_a_share_as_well(tmp_path: Path) -> None:
     writer = start(tmp_path, make_scenario(CASE))
     log = share_writer(writer, Share(), secrets=[Secret("canary-7f3a9c")])
     log.reserve(0, CASE.id)
-    log.append(replace(make_sample(0), reply=b"535 canary-7f3a9c is wrong"))
+    log.append(make_sample(0)._replace(reply=b"535 canary-7f3a9c is wrong"))
     log.close(whole=True)
     assert b"canary" not in (writer.folder / log.name).read_bytes()
     writer.finish("complete")
