@@ -96,9 +96,10 @@ def test_rows_are_cleaned_together_as_one_by_one(foreign: list[tuple[str, str, s
     cleaner = Cleaner(make_scenario(make_case()))
     cleaner.learn([Secret(SECRET)])
     samples = [make_sample(seq) for seq in range(5)]
-    for sample, (name, secret, around) in zip(samples, foreign, strict=False):
+    for seq, (name, secret, around) in enumerate(foreign):
         text = around + secret + around
-        setattr(sample, name, text.encode() if name in ("reply", "replies") else text)
+        value = text.encode() if name in ("reply", "replies") else text
+        samples[seq] = samples[seq]._replace(**{name: value})  # type: ignore[arg-type]
     assert cleaner.samples(samples) == [cleaner.sample(sample) for sample in samples]
 
 
