@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -54,18 +53,17 @@ class Link:
         "_sock",
         "closed",
         "tls",
-        "write",
     )
 
     def __init__(self, sock: socket.socket, receiver: Receiver, clock: Clock) -> None:
-        self._sock, self._receiver, self._clock = sock, receiver, clock
+        self._sock, self._clock = sock, clock
+        self._receiver: Receiver | None = receiver
+        """Forgotten once the link is closed, as it knows the link, too."""
         self._send, self._recv, self._fd = sock.send, sock.recv, sock.fileno()
         self._out = bytearray()
         self.closed = False
         self.tls: ClientTls | None = None
         """What stands between the receiver and the socket; set by `start_tls`."""
-        self.write: Callable[[bytes], None] = self._write
-        """Send; an error comes to `ended`, not from here."""
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._readable)
 
@@ -82,7 +80,6 @@ class Link:
     def start_tls(self, tls: ClientTls) -> None:
         """Begin the handshake; `secured` or `ended` tells how it went."""
         self.tls = tls
-        self.write = self._encrypt
         tls.start()
         self._write(tls.data_to_send())
 
@@ -97,11 +94,19 @@ class Link:
     def abort(self) -> None:
         """Close at once."""
         if not self.closed:
-            self.closed = True
+            self.closed, self._receiver = True, None
             self._loop.remove_reader(self._fd)
             if self._out:
                 self._loop.remove_writer(self._fd)
             self._sock.close()
+
+    def write(self, data: bytes) -> None:
+        """Send; an error comes to `ended`, not from here."""
+        if self.tls is None:
+            self._write(data)
+        else:
+            self.tls.send(data)
+            self._write(self.tls.data_to_send())
 
     def _write(self, data: bytes) -> None:
         if self._out:
@@ -119,11 +124,6 @@ class Link:
             self._out += memoryview(data)[sent:]
             self._loop.add_writer(self._fd, self._writable)
 
-    def _encrypt(self, data: bytes) -> None:
-        assert self.tls is not None
-        self.tls.send(data)
-        self._write(self.tls.data_to_send())
-
     def _writable(self) -> None:
         failure: OSError | None = None
         sent = 0
@@ -139,7 +139,8 @@ class Link:
         del self._out[:sent]
         if not self._out:
             self._loop.remove_writer(self._fd)
-            self._receiver.drained(self._clock())
+            if self._receiver is not None:
+                self._receiver.drained(self._clock())
 
     def _readable(self) -> None:
         failure: OSError | None = None
@@ -150,15 +151,15 @@ class Link:
             return
         except OSError as error:
             failure = error
-        now_ns = self._clock()
-        if not data:
+        now_ns, receiver = self._clock(), self._receiver
+        if not data or receiver is None:
             self._end(failure)
         elif self.tls is None:
-            self._receiver.data_received(data, now_ns)
+            receiver.data_received(data, now_ns)
         else:
-            self._decrypt(self.tls, data, now_ns)
+            self._decrypt(self.tls, receiver, data, now_ns)
 
-    def _decrypt(self, tls: ClientTls, records: bytes, now_ns: int) -> None:
+    def _decrypt(self, tls: ClientTls, receiver: Receiver, records: bytes, now_ns: int) -> None:
         established = tls.established
         failure: OSError | None = None
         data = b""
@@ -171,9 +172,9 @@ class Link:
             self._end(failure)
             return
         if tls.established and not established:
-            self._receiver.secured(self._clock())
+            receiver.secured(self._clock())
         if data and not self.closed:
-            self._receiver.data_received(data, now_ns)
+            receiver.data_received(data, now_ns)
         if tls.ended and not self.closed:
             self._end(None)
 
@@ -183,6 +184,7 @@ class Link:
             self._write(records)
 
     def _end(self, error: OSError | None) -> None:
-        if not self.closed:
+        receiver = self._receiver
+        if receiver is not None:
             self.abort()
-            self._receiver.ended(error, self._clock())
+            receiver.ended(error, self._clock())
