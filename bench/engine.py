@@ -509,6 +509,8 @@ class Engine:
 
 def _notes_of(answer: Answer, span: Span, release: Release) -> str:
     """What there is no column for, as JSON."""
+    if answer.notes is None and not release.rset:  # most connections say no more; an address needs no escapes
+        return f'{{"local_port": {span.local_port}, "address": "{span.address}"}}'
     notes = dict(answer.notes or {})
     if span.local_port is not None:
         notes |= {"local_port": span.local_port, "address": span.address}

@@ -22,6 +22,9 @@ ATTEMPT_DELAY_S = 0.25
 BIND_ADDRESS_NO_PORT = 24 if sys.platform == "linux" else None
 """linux/in.h; the socket module only knows it in later versions."""
 
+_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+"""Saves a system call where the platform has it."""
+
 
 class Dialled(NamedTuple):
     """A connected, non-blocking socket with TCP_NODELAY, and both of its ends."""
@@ -97,9 +100,10 @@ def _close(dialled: Sequence[Dialled]) -> None:
 
 async def _open(address: str, port: int, source: str | None) -> Dialled:
     """Connect to one address. Raises OSError."""
-    sock = socket.socket(_family(address), socket.SOCK_STREAM)
+    sock = socket.socket(_family(address), socket.SOCK_STREAM | _NONBLOCK)
     try:
-        sock.setblocking(False)
+        if not _NONBLOCK:
+            sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if source is not None:
             _bind(sock, source)
