@@ -358,11 +358,13 @@ class Engine:
         finally:
             release, took_ns = NOTHING, 0
             accepted = answer.outcome is _ACCEPTED
-            if not accepted or answer.anomaly is not None or not self._pool.put_back(session):
-                release, took_ns = await self._give_back(session, answer)
-            self._note_end(span, accepted=accepted)
-            self.progress.done += 1
-            self.recorder.append(self._sample(slot, session, span, answer, release, took_ns))
+            try:
+                if not accepted or answer.anomaly is not None or not self._pool.put_back(session):
+                    release, took_ns = await self._give_back(session, answer)
+            finally:  # cut off or not, the message has ended
+                self._note_end(span, accepted=accepted)
+                self.progress.done += 1
+                self.recorder.append(self._sample(slot, session, span, answer, release, took_ns))
 
     async def _session_for(self, slot: _Slot) -> Session | None:
         """Wait for a session; None if the run is over by then, and the message is dropped."""
@@ -396,7 +398,7 @@ class Engine:
         begun_ns = self._now()
         refused = answer.outcome in (Outcome.REJECTED_TEMP, Outcome.REJECTED_PERM)
         clean = (answer.outcome is Outcome.ACCEPTED or refused) and answer.code != 421 and not answer.anomaly
-        if clean:  # what the pool then waits for it shields itself
+        if clean:
             release = await self._pool.release(session, clean=True, refused=refused)
         else:
             with anyio.CancelScope(shield=True):

@@ -232,9 +232,9 @@ class SmtpClient:
             return b""  # nobody listens any more
         if self._parser is not None or not heard.codes:
             return self._parse(data, now_ns)
-        out = b""
-        for code, raw in zip(*heard, strict=True):
-            out = self._spoke_early(raw, out) if out else self._take(code, raw, now_ns)
+        out, codes, raws = b"", heard.codes, heard.raws
+        for at in range(len(codes)):
+            out = self._spoke_early(raws[at], out) if out else self._take(codes[at], raws[at], now_ns)
         return out
 
     def _parse(self, data: bytes, now_ns: int) -> bytes:

@@ -126,6 +126,7 @@ class Capabilities:
         return cls(keywords)
 
 
+@lru_cache(8)  # every connection begins with it
 def hello(step: Step, name: str) -> Flight:
     """EHLO or HELO."""
     return Flight(f"{step.name} {name}\r\n".encode("ascii"), (step,), "ehlo")

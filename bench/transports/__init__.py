@@ -74,8 +74,8 @@ def _wire_smtp(kit: _Kit) -> SessionMaker:
         pipelining=options.pipelining == "auto",
         chunking=options.chunking == "auto",
     )
-    tls, deadlines = kit.tls_sessions, Deadlines(kit.alarm)
-    return lambda: WireSmtpSession(endpoint, kit.guard, tls, kit.next_id, config, deadlines)
+    tls, deadlines = kit.tls_sessions, (Deadlines(kit.alarm), Deadlines(kit.alarm))
+    return lambda: WireSmtpSession(endpoint, kit.guard, tls, kit.next_id, config, *deadlines)
 
 
 def _wire_http(kit: _Kit) -> SessionMaker:

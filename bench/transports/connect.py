@@ -8,11 +8,12 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import lru_cache
 
 from bench.errors import SetupError
 from bench.guard import Guard
 from bench.model import Endpoint, Outcome, TlsMode, TlsSettings
-from bench.transports.dial import Unreachable, dial
+from bench.transports.dial import Attempt, Dialled, Unreachable, dial, finish
 from bench.transports.session import Answer, AttemptFailed, Span
 
 _OURS = frozenset({errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE})
@@ -46,6 +47,7 @@ async def _look_up(host: str, port: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(str(each[4][0]) for each in found))
 
 
+@lru_cache(64)
 def _is_address(host: str) -> bool:
     for family in (socket.AF_INET, socket.AF_INET6):
         with suppress(OSError):
@@ -54,21 +56,60 @@ def _is_address(host: str) -> bool:
     return False
 
 
-async def connect(endpoint: Endpoint, span: Span, guard: Guard) -> socket.socket:
+async def connect(
+    endpoint: Endpoint, span: Span, guard: Guard, begun: Attempt | None = None
+) -> socket.socket:
     """A connected, non-blocking socket with TCP_NODELAY; the phases `dns` and `tcp`.
 
-    Several addresses are tried as `dial` does it. Raises AttemptFailed when none of them answers, and
-    RefusedError from the guard.
+    Several addresses are tried as `dial` does it. `begun`: what `begin_to_connect` has returned. Raises
+    AttemptFailed when none of them answers, and RefusedError from the guard.
     """
-    addresses = await resolve(endpoint, span, guard)
-    span.enter("tcp")
-    source = endpoint.source_address
-    if source is not None:
-        addresses = _of_family(addresses, source)
+    if begun is None:
+        begun = begin_to_connect(endpoint, span, guard)
     try:
-        sock, span.address, span.local_port = await dial(addresses, endpoint.port, source)
+        if begun is not None:
+            return _connected(await finish(begun), span)
+        addresses = await resolve(endpoint, span, guard)
+        span.enter("tcp")
+        source = endpoint.source_address
+        if source is not None:
+            addresses = _of_family(addresses, source)
+        return _connected(await dial(addresses, endpoint.port, source), span)
     except Unreachable as error:
         raise AttemptFailed(unreachable(error.failures)) from error
+    except OSError as error:
+        raise AttemptFailed(unreachable([(endpoint.host, error.errno)])) from error
+
+
+def begin_to_connect(endpoint: Endpoint, span: Span, guard: Guard) -> Attempt | None:
+    """The part of `connect` that takes no waiting; None, and nothing done, where the host is a name.
+
+    Raises AttemptFailed, and RefusedError from the guard.
+    """
+    host, source = endpoint.host, endpoint.source_address
+    if not _is_address(host):
+        return None
+    span.enter("dns")
+    guard.check_address(host)
+    span.enter("tcp")
+    if source is not None:
+        _of_family((host,), source)
+    try:
+        return Attempt(host, endpoint.port, source)
+    except OSError as error:
+        raise AttemptFailed(unreachable([(host, error.errno)])) from error
+
+
+def connected(attempt: Attempt, span: Span) -> socket.socket:
+    """The socket of an attempt that had to wait for nothing. Raises AttemptFailed."""
+    try:
+        return _connected(attempt.dialled(), span)
+    except OSError as error:
+        raise AttemptFailed(unreachable([(attempt.address, error.errno)])) from error
+
+
+def _connected(dialled: Dialled, span: Span) -> socket.socket:
+    sock, span.address, span.local_port = dialled
     span.round_trip()
     return sock
 

@@ -100,38 +100,62 @@ def _close(dialled: Sequence[Dialled]) -> None:
 
 async def _open(address: str, port: int, source: str | None) -> Dialled:
     """Connect to one address. Raises OSError."""
-    sock = socket.socket(_family(address), socket.SOCK_STREAM | _NONBLOCK)
-    try:
-        if not _NONBLOCK:
-            sock.setblocking(False)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if source is not None:
-            _bind(sock, source)
-        number = await _connect(sock, (address, port))
-        if number:
-            raise OSError(number, os.strerror(number))
-        local: tuple[str, int] = sock.getsockname()[:2]
-        if local == (address, port):  # nobody listens, and the kernel gave us the very port: we met ourselves
-            raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-    except BaseException:
-        sock.close()
-        raise
-    return Dialled(sock, address, local[1])
+    return await finish(Attempt(address, port, source))
 
 
-async def _connect(sock: socket.socket, address: tuple[str, int]) -> int:
-    """The errno of the attempt, 0 when connected.
+class Attempt:
+    """To connect to one address, as far as that takes no waiting. Raises OSError.
 
     On loopback the handshake is over before the first call returns, though that still says EINPROGRESS;
     asking again costs a system call, where waiting would cost a round of the event loop.
     """
-    number = sock.connect_ex(address)
-    if number == errno.EINPROGRESS:
-        number = sock.connect_ex(address)
-        if number == errno.EALREADY:
-            await _writable(sock.fileno())
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    return 0 if number == errno.EISCONN else number
+
+    __slots__ = ("address", "connected", "port", "sock")
+
+    def __init__(self, address: str, port: int, source: str | None = None) -> None:
+        self.address, self.port = address, port
+        self.sock = socket.socket(_family(address), socket.SOCK_STREAM | _NONBLOCK)
+        try:
+            if not _NONBLOCK:
+                self.sock.setblocking(False)
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if source is not None:
+                _bind(self.sock, source)
+            number = self.sock.connect_ex((address, port))
+            if number == errno.EINPROGRESS:
+                number = self.sock.connect_ex((address, port))
+            self.connected = number in (0, errno.EISCONN)
+            if not self.connected and number != errno.EALREADY:
+                raise OSError(number, os.strerror(number))
+        except BaseException:
+            self.sock.close()
+            raise
+
+    def dialled(self) -> Dialled:
+        """What has become of it once it is connected. Raises OSError."""
+        try:
+            local: tuple[str, int] = self.sock.getsockname()[:2]
+            if local == (self.address, self.port):
+                # Nobody listens, and the kernel gave us the very port: we met ourselves.
+                raise OSError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        except OSError:
+            self.sock.close()
+            raise
+        return Dialled(self.sock, self.address, local[1])
+
+
+async def finish(attempt: Attempt) -> Dialled:
+    """Wait until it is connected. Raises OSError. Cancelled, it leaves no socket open."""
+    if not attempt.connected:
+        try:
+            await _writable(attempt.sock.fileno())
+            number = attempt.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if number:
+                raise OSError(number, os.strerror(number))
+        except BaseException:
+            attempt.sock.close()
+            raise
+    return attempt.dialled()
 
 
 async def _writable(fd: int) -> None:

@@ -14,6 +14,8 @@ from bench.transports.session import Answer, AttemptFailed, Span
 class LibrarySession(ABC):
     """What a session by somebody else's library has to bring along: `exchange`, and the rest of `Session`."""
 
+    watches_itself = False
+
     @property
     @abstractmethod
     def alive(self) -> bool:

@@ -12,10 +12,7 @@ import anyio
 
 from bench.clock import Clock
 from bench.model import PoolOptions
-from bench.transports.session import Recovery, Session
-
-QUIT_LIMIT_S = 1.0
-"""The longest a leave-taking may take; it never changes what became of a message."""
+from bench.transports.session import ERRAND_LIMIT_S, Recovery, Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +207,7 @@ class Pool:
     async def _ping(self, idle: _Idle) -> None:
         alive = False
         try:
-            with anyio.move_on_after(QUIT_LIMIT_S):
+            with anyio.move_on_after(ERRAND_LIMIT_S):
                 alive = await idle.session.ping()
         finally:
             if alive:
@@ -248,7 +245,9 @@ class _Idle:
 
 async def _leave(session: Session) -> bool:
     """Take leave politely, at once where that takes too long; True if a QUIT was answered."""
-    with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
+    if session.watches_itself:
+        return await session.close()
+    with anyio.move_on_after(ERRAND_LIMIT_S, shield=True):
         return await session.close()
     await session.abort()
     return False
@@ -258,6 +257,8 @@ async def _prove(session: Session, *, refused: bool) -> Recovery:
     """Whether a connection is fit for another message; after a refusal it has to show that."""
     if not session.alive or not refused:
         return Recovery(session.alive)
-    with anyio.move_on_after(QUIT_LIMIT_S, shield=True):
+    if session.watches_itself:
+        return await session.recover()
+    with anyio.move_on_after(ERRAND_LIMIT_S, shield=True):
         return await session.recover()
     return Recovery(clean=False)

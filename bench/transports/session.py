@@ -20,6 +20,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+ERRAND_LIMIT_S = 1.0
+"""The longest that RSET, NOOP or QUIT may take; none of them changes what became of a message."""
+
+
 class AttemptFailed(Exception):
     """Ends an attempt from inside a session; never leaves `transports`."""
 
@@ -120,6 +124,8 @@ class Session(Protocol):
     """How many messages this connection has been given, this one included."""
     http_version: str | None
     tls_version: str | None
+    watches_itself: bool
+    """Whether it ends errands in time by itself; else they are cut off from outside, which costs more."""
 
     @property
     def first_phase(self) -> str:

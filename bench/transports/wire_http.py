@@ -44,6 +44,8 @@ _PATH_SAFE = "!$%&'()*+,/:;=?@[]~"
 class WireHttpSession:
     """One HTTP/1.1 connection by our own client; see `Session`. Also the receiver of its link."""
 
+    watches_itself: bool = True
+
     __slots__ = (
         "_connecting", "_deadlines", "_endpoint", "_guard", "_info", "_info_ns", "_judged", "_link",
         "_loop", "_message", "_prefix", "_provider", "_reader", "_size", "_span", "_tls", "_waiting",

@@ -7,6 +7,7 @@ sends is resumed inside the callback which read the final answer.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -18,9 +19,9 @@ from bench.model import Endpoint, Message, Outcome
 from bench.protocol.smtp_client import ClientConfig, SmtpClient
 from bench.protocol.smtp_script import END_OF_TEXT
 from bench.protocol.tls import TlsSessions
-from bench.transports.connect import connect, tls_failure
+from bench.transports.connect import begin_to_connect, connect, connected, tls_failure
 from bench.transports.link import Link
-from bench.transports.session import Answer, AttemptFailed, Recovery, Span
+from bench.transports.session import ERRAND_LIMIT_S, Answer, AttemptFailed, Recovery, Span
 from bench.transports.tcp_info import TcpInfo, tcp_info
 from bench.transports.waiting import Deadlines, Handover
 
@@ -32,6 +33,7 @@ class WireSmtpSession:
     """One SMTP connection, and the next one where the server had closed it before a message was begun."""
 
     http_version: str | None = None
+    watches_itself: bool = True
 
     def __init__(
         self,
@@ -41,12 +43,14 @@ class WireSmtpSession:
         next_id: Callable[[], int],
         config: ClientConfig,
         deadlines: Deadlines,
+        errand_deadlines: Deadlines,
     ) -> None:
         self.connection_id = next_id()
         self.uses = 0
         self.tls_version: str | None = None
         self._endpoint, self._guard, self._tls = endpoint, guard, tls
         self._next_id, self._config, self._deadlines = next_id, config, deadlines
+        self._errand_deadlines = errand_deadlines
         self._machine = SmtpClient(config)
         self._link: Link | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -112,18 +116,32 @@ class WireSmtpSession:
         return self.alive and self._machine.open
 
     async def _on_new(self, message: Message | None, span: Span) -> Answer:
+        """Connect, and let the machine take the message from there."""
+        failed: Answer | None = None
+        try:
+            sock = await self._connect(span)
+        except AttemptFailed as error:
+            failed = error.answer
+        if failed is not None:
+            return failed
+        if sock is None:
+            return Answer(span.cut_off, error="timeout")
+        self._loop = asyncio.get_running_loop()
+        link = self._link = Link(sock, self, span.clock)
+        await self._exchange(link, message, span, span.clock())
+        return self._answer()
+
+    async def _connect(self, span: Span) -> socket.socket | None:
+        """A connected socket; None where there was no time left. Raises AttemptFailed."""
+        begun = begin_to_connect(self._endpoint, span, self._guard)
+        if begun is not None and begun.connected:
+            return connected(begun, span)
         with anyio.CancelScope() as self._connecting:
             try:
-                sock = await connect(self._endpoint, span, self._guard)
-            except AttemptFailed as failed:
-                return failed.answer
+                return await connect(self._endpoint, span, self._guard, begun)
             finally:
                 self._connecting = None
-            self._loop = asyncio.get_running_loop()
-            link = self._link = Link(sock, self, span.clock)
-            await self._exchange(link, message, span, span.clock())
-            return self._answer()
-        return Answer(span.cut_off, error="timeout")
+        return None
 
     def _exchange(self, link: Link, message: Message | None, span: Span, now_ns: int) -> Handover[None]:
         """Let the machine take the message from here to its end, which the caller waits for."""
@@ -181,13 +199,18 @@ class WireSmtpSession:
         if link is None or not self.alive:
             return False
         self._on_errand = True
+        self._errand_deadlines.set(self, int(ERRAND_LIMIT_S * 1e9))
         waiter: Handover[None]
         waiter = self._waiter = Handover(self._loop)
         link.write(errand(self._machine))
         try:
             await waiter
+        except asyncio.CancelledError:
+            link.abort()
+            raise
         finally:
             self._on_errand, self._waiter = False, None
+            self._errand_deadlines.clear(self)
         return self._machine.errand is not None
 
     # ------------------------------------------------------------------ what the link tells

@@ -158,7 +158,8 @@ async def test_a_connection_proves_itself_after_a_refusal(client: Client) -> Non
 async def test_a_connection_that_proves_nothing_is_given_up(
     client: Client, answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.transports.pool.QUIT_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr("bench.transports.pool.ERRAND_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr("bench.transports.wire_smtp.ERRAND_LIMIT_S", LIMIT_S)
     script = client.script(MAIL=("451 busy", "250 ok"), RSET=(answer,))
     async with nothing_left(), serving(script), client.line(script.port) as line:
         refused, taken = await line.send(), await line.send()

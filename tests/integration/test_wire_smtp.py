@@ -449,7 +449,8 @@ async def test_how_the_leave_is_taken_changes_nothing(
     quit_answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """S71."""
-    monkeypatch.setattr("bench.transports.pool.QUIT_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr("bench.transports.pool.ERRAND_LIMIT_S", LIMIT_S)
+    monkeypatch.setattr("bench.transports.wire_smtp.ERRAND_LIMIT_S", LIMIT_S)
     script = Hostile({"QUIT": (quit_answer,)})
     async with nothing_left(), serving(script), sender(script.port, client="wire", keep=False) as line:
         before = anyio.current_time()

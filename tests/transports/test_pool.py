@@ -88,7 +88,7 @@ async def test_a_refused_connection_must_prove_itself() -> None:
 
 
 async def test_a_reset_that_hangs_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transports.pool.QUIT_LIMIT_S", 0.01)
+    monkeypatch.setattr("bench.transports.pool.ERRAND_LIMIT_S", 0.01)
 
     class Silent(FakeSession):
         async def recover(self) -> Recovery:
@@ -128,7 +128,7 @@ async def test_closing_takes_leave_on_every_idle_connection() -> None:
 
 
 async def test_a_leave_taking_that_hangs_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.transports.pool.QUIT_LIMIT_S", 0.01)
+    monkeypatch.setattr("bench.transports.pool.ERRAND_LIMIT_S", 0.01)
 
     class Silent(FakeSession):
         async def close(self) -> bool:
