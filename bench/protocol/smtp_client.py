@@ -3,14 +3,14 @@
 ::
 
     machine = SmtpClient(config)
-    write(machine.begin(message, journal, now_ns))   # the connection is there
+    write(machine.begin(message, span, now_ns))   # the connection is there
     ...
     write(machine.receive(data, now_ns))             # b"": nothing to send now
     if machine.carries: ...                          # that was the message: `handed_over` when it is gone
     if machine.wants_tls: ...                        # do the handshake, then write(machine.secured(now_ns))
     if machine.answer: ...                           # the message has ended
 
-The journal learns about phases and round trips at the times that are handed in. However the input is cut,
+The span learns about phases and round trips at the times that are handed in. However the input is cut,
 the result is the same. What is not exactly what the standard allows at that point ends the connection
 (`usable` is False): another message would be paired with somebody else's replies.
 """
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Final
 
 from bench.model import Message, Outcome, TlsMode
 from bench.protocol.answer import REPLY_LIMIT, Answer, Note, Notes
@@ -56,8 +56,9 @@ from bench.protocol.smtp_script import (
     login,
     uses_pipeline,
 )
+from bench.protocol.span import Span
 
-__all__ = ("ClientConfig", "Journal", "SmtpClient")
+__all__ = ("ClientConfig", "SmtpClient")
 
 RECIPIENT_REPLY_LIMIT = 1024
 """Characters of the reply to one recipient that are kept until they have been masked."""
@@ -70,30 +71,13 @@ UNIMPLEMENTED = (500, 502)
 WANTS_AUTH = (530, 538)
 
 
-class Journal(Protocol):
-    """Who keeps the times of a message."""
-
-    handed_over: bool
-    trips: int
-    """Round trips: waits that have been answered."""
-
-    @property
-    def cut_off(self) -> Outcome:
-        """What the message is if it ends here without an answer."""
-        ...
-
-    def enter(self, phase: str, now_ns: int) -> None:
-        """A phase begins."""
-        ...
-
-
 class SmtpClient:
     """One connection. See the module."""
 
     __slots__ = (
-        "_anomaly", "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights", "_journal",
+        "_anomaly", "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights",
         "_login", "_message", "_notes", "_parser", "_ready", "_recipients", "_refusal", "_sayings", "_secure",
-        "_skip", "_steps", "_taken", "_usual", "answer", "carries", "errand", "usable", "wants_tls",
+        "_skip", "_span", "_steps", "_taken", "_usual", "answer", "carries", "errand", "usable", "wants_tls",
     )  # fmt: skip
 
     def __init__(self, config: ClientConfig) -> None:
@@ -109,7 +93,7 @@ class SmtpClient:
         self._login: list[Flight] = []  # those to come before that, likewise
         self._envelope: tuple[tuple[str, tuple[str, ...], int, bool], Envelope] | None = None
         self._message: Message | None = None
-        self._journal: Journal
+        self._span: Span
         self._refusal: Answer | None = None
         self._notes: dict[str, Note] | None = None
         self._sayings: list[bytes] = []  # every reply to this message's commands
@@ -146,12 +130,12 @@ class SmtpClient:
         """The phase in which a message begins once the connection is open."""
         return "envelope" if uses_pipeline(self._capabilities, self._config) else "mail"
 
-    def begin(self, message: Message | None, journal: Journal, now_ns: int) -> bytes:
+    def begin(self, message: Message | None, span: Span, now_ns: int) -> bytes:
         """Take on the next message; what to send. Without one the connection is opened, as an errand.
 
         `answer` may be there at once: for a message that the server does not offer to take.
         """
-        self._message, self._journal = message, journal
+        self._message, self._span = message, span
         self.answer = self.errand = self._refusal = self._notes = None
         self._taken = self._skip = 0
         self._empty_text, self._anomaly = False, None
@@ -173,9 +157,9 @@ class SmtpClient:
     def handed_over(self, now_ns: int) -> None:
         """The kernel has taken the end of the message."""
         self.carries = False
-        self._journal.handed_over = not self._empty_text
+        self._span.handed_over = not self._empty_text
         if self._steps[self._at] is _BODY:
-            self._journal.enter("reply", now_ns)
+            self._span.enter("reply", now_ns)
             if len(self._steps) == 1 and self._anomaly is None and self._refusal is None:
                 self._usual = _TAKEN
 
@@ -184,7 +168,7 @@ class SmtpClient:
         self.usable = False
         if self._parser is not None and not self._skip:
             self._sayings.append(self._parser.pending)
-        answer = Answer(self._journal.cut_off, error=error, errno=errno, notes=notes)
+        answer = Answer(self._span.cut_off, error=error, errno=errno, notes=notes)
         if self._refusal is not None:  # what the server still owed us would not have changed its mind
             answer = self._refusal._replace(errno=errno, notes={**(notes or {}), "ended_by": error})
         self._over(answer)
@@ -209,8 +193,8 @@ class SmtpClient:
         if codes != self._usual:
             return self._read(data, heard, now_ns)
         # The short cut for what a kept connection hears most: the same as `_take` does, a few calls less.
-        journal, steps = self._journal, self._steps
-        journal.trips += 1
+        span, steps = self._span, self._steps
+        span.trips += 1
         self._sayings += raws
         for at in range(len(raws)):
             if steps[at] is _RCPT:
@@ -218,7 +202,7 @@ class SmtpClient:
                 self._taken += 1
         if self._flights:
             out, self._steps, phase, self._usual = self._flights.pop()
-            journal.enter(phase, now_ns)
+            span.enter(phase, now_ns)
             return out
         self._at, self._usual = len(steps), NO_SHORT_CUT
         return _AFTER[steps[-1]](self, raws[-1], now_ns)
@@ -279,14 +263,14 @@ class SmtpClient:
                 return out
         if at < len(steps):
             if steps[at] is Step.BODY:
-                self._journal.enter("body" if self.carries else "reply", now_ns)
+                self._span.enter("body" if self.carries else "reply", now_ns)
             return b""
         return self._landed(step, raw, now_ns)
 
     def _landed(self, step: Step, raw: bytes, now_ns: int) -> bytes:
         """All of a flight has been answered."""
         if step < Step.RSET:
-            self._journal.trips += 1
+            self._span.trips += 1
         if self._refusal is not None:
             return self._after_refusal(step, raw, now_ns)
         if self._flights:
@@ -327,7 +311,7 @@ class SmtpClient:
 
     def _say(self, flight: Flight, now_ns: int) -> bytes:
         self._steps, self._at, self._usual = flight.steps, 0, flight.usual
-        self._journal.enter(flight.phase, now_ns)
+        self._span.enter(flight.phase, now_ns)
         return flight.data
 
     def _run(self, flight: Flight) -> bytes:
@@ -374,10 +358,10 @@ class SmtpClient:
         self.carries, self._at, self._usual = True, 0, NO_SHORT_CUT
         if ahead is None:
             self._steps = (_BODY,)
-            self._journal.enter("body", now_ns)
+            self._span.enter("body", now_ns)
             return data
         self._steps = (*ahead.steps, Step.BODY)
-        self._journal.enter(ahead.phase, now_ns)
+        self._span.enter(ahead.phase, now_ns)
         return ahead.data + data
 
     # ------------------------------------------------------------------ what follows what
@@ -436,12 +420,11 @@ class SmtpClient:
             anomaly = anomaly or "enhanced_mismatch"
         codes = b" ".join([saying[:3] for saying in self._sayings])
         notes = self._notes if self._taken == len(self._recipients) else self._all_notes()
-        return self._over(
-            Answer(
-                _ACCEPTED, CODES[raw[:3]], enhanced, raw[:REPLY_LIMIT], None, None,
-                anomaly, None, self._taken, notes or None, codes,
-            )
+        values = (
+            _ACCEPTED, CODES[raw[:3]], enhanced, raw[:REPLY_LIMIT], None, None,
+            anomaly, None, self._taken, notes or None, codes,
         )  # fmt: skip
+        return self._over(tuple.__new__(Answer, values))  # see `Engine._sample`
 
     def _after_errand(self, raw: bytes, now_ns: int) -> bytes:
         self.errand, self._steps, self._at = True, (), 0
@@ -470,7 +453,7 @@ class SmtpClient:
             return b""
         if step is Step.EHLO and code in UNIMPLEMENTED:
             self._notes = {**(self._notes or {}), "helo_fallback": True}
-            self._journal.trips += 1
+            self._span.trips += 1
             return self._say(hello(Step.HELO, self._config.local_name), now_ns)
         if not 400 <= code < 600:
             early = self.carries and step is Step.BODY
@@ -478,7 +461,7 @@ class SmtpClient:
         if self._refusal is None and (step is not Step.RCPT or code == 421 or self._none_taken):
             self._refusal = _refusal(step, code, raw)
         if step < Step.MAIL or code == 421 or (self.carries and step is Step.BODY):
-            self._journal.trips += 1
+            self._span.trips += 1
             assert self._refusal is not None
             return self._give_up(self._refusal)
         return None
@@ -502,7 +485,7 @@ class SmtpClient:
             self._sayings.append(raw)
         return self._give_up(
             Answer(
-                self._journal.cut_off,
+                self._span.cut_off,
                 code,
                 enhanced_code(raw),
                 raw[:REPLY_LIMIT],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,6 +90,8 @@ class RunWriter:
         self.folder = folder
         self.manifest = manifest
         self._log = log
+        self.append: Callable[[Sample], None] = log.put
+        """Take a row; it is written within 50 ms. From one thread only. Raises StorageError."""
         self._cleaner = cleaner
         self._cases = {case.id: case for case in scenario.cases}
         self._opened: set[str] = set()
@@ -145,10 +147,6 @@ class RunWriter:
         block = reservation(spec, first_seq, WHOLE)
         if block.count:
             self._log.write(Kind.RESERVED, block)
-
-    def append(self, sample: Sample) -> None:
-        """Take a row; it is written within 50 ms. From one thread only. Raises StorageError."""
-        self._log.put(sample)
 
     def join_share(self, log: str, written: int) -> None:
         """Another process has come to its end with its share of a case: the name of its log, and the rows

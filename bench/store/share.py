@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.errors import StorageError
@@ -66,6 +66,8 @@ class ShareWriter:
             self._log = open_log(folder / self.name, cleaner)
         except OSError as error:
             raise StorageError(f"cannot create {folder / self.name}: {error.strerror}") from error
+        self.append: Callable[[Sample], None] = self._log.put
+        """Take a row; it is written within 50 ms. From one thread only."""
         self._log.write(Kind.CASE, OpenCase.of(case, key_prefix))
 
     def reserve(self, first_seq: int, case: str) -> None:
@@ -73,10 +75,6 @@ class ShareWriter:
         block = reservation(self._case, first_seq, self._share)
         if block.count:
             self._log.write(Kind.RESERVED, block)
-
-    def append(self, sample: Sample) -> None:
-        """Take a row; it is written within 50 ms. From one thread only."""
-        self._log.put(sample)
 
     def close(self, *, whole: bool) -> int:
         """End the log, `whole` if every message that was started has its row; how many rows it has."""

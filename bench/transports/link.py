@@ -20,6 +20,9 @@ from bench.clock import Clock
 from bench.protocol.tls import ClientTls
 
 READ_BYTES: Final = 16384
+FIRST_READ_BYTES: Final = 448
+"""Asked for until a read brings as much: most answers are short, and an object that small is Python's own
+to allocate, with nothing to give back."""
 EVENTS: Final = 256
 """Sockets with something to read that are looked after before the event loop gets a turn."""
 
@@ -55,6 +58,7 @@ class Link:
         "_poller",
         "_receiver",
         "_recv",
+        "_room",
         "_send",
         "_sock",
         "closed",
@@ -66,6 +70,7 @@ class Link:
         self._receiver: Receiver | None = receiver
         """Forgotten once the link is closed, as it knows the link, too."""
         self._send, self._recv, self._fd = sock.send, sock.recv, sock.fileno()
+        self._room = FIRST_READ_BYTES
         self._out = bytearray()
         self.closed = False
         self.tls: ClientTls | None = None
@@ -87,6 +92,7 @@ class Link:
     def start_tls(self, tls: ClientTls) -> None:
         """Begin the handshake; `secured` or `ended` tells how it went."""
         self.tls = tls
+        self._room = READ_BYTES
         tls.start()
         self._write(tls.data_to_send())
 
@@ -154,12 +160,14 @@ class Link:
         failure: OSError | None = None
         data = b""
         try:
-            data = self._recv(READ_BYTES)
+            data = self._recv(self._room)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             failure = error
         now_ns, receiver = self._clock(), self._receiver
+        if len(data) == self._room:
+            self._room = READ_BYTES
         if not data or receiver is None:
             self._end(failure)
         elif self.tls is None:

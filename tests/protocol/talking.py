@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from bench.model import Message, Outcome
+from bench.model import Message
 from bench.protocol.answer import Answer
 from bench.protocol.smtp_client import ClientConfig, SmtpClient
+from bench.protocol.span import Span
 
 PAYLOAD = b"Subject: x\r\n\r\nthe body\r\n"
 LOST, TIMEOUT, STUCK = "(lost)", "(timeout)", "(stuck)"
 """Instead of a reply: the connection ends, the time is up, or the kernel takes no more of the message."""
 
 
-@dataclass
-class Book:
-    """A journal of phases and round trips."""
+def new_span() -> Span:
+    """Time stands still."""
+    return Span(lambda: 0)
 
-    handed_over: bool = False
-    trips: int = 0
-    phases: list[str] = field(default_factory=list)
 
-    @property
-    def cut_off(self) -> Outcome:
-        return Outcome.UNKNOWN if self.handed_over else Outcome.FAILED
-
-    def enter(self, phase: str, now_ns: int) -> None:
-        if self.phases[-1:] != [phase]:
-            self.phases.append(phase)
+def phases_of(span: Span) -> list[str]:
+    """Each in the order in which it was left first, the last one included."""
+    last = span.phase
+    return [*span.phases] if last is None or last in span.phases else [*span.phases, last]
 
 
 def message(payload: bytes = PAYLOAD, *recipients: str, sender: str = "s@x.example") -> Message:
@@ -40,7 +35,7 @@ class Talk:
 
     config: ClientConfig = field(default_factory=ClientConfig)
     machine: SmtpClient = field(init=False)
-    book: Book = field(default_factory=Book)
+    span: Span = field(default_factory=new_span)
     sent: list[bytes] = field(default_factory=list)
     stuck: bool = False
 
@@ -57,8 +52,8 @@ class Talk:
         return self.machine.answer
 
     def begin(self, what: Message | None = None) -> None:
-        self.book = Book()
-        self.act(self.machine.begin(what or message(), self.book, 0))
+        self.span = new_span()
+        self.act(self.machine.begin(what or message(), self.span, 0))
 
     def act(self, out: bytes) -> None:
         """What a session does; a handshake always succeeds."""

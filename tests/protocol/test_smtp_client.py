@@ -34,7 +34,7 @@ from tests.protocol.smtp_faults import (
     Row,
     U,
 )
-from tests.protocol.talking import LOST, PAYLOAD, TIMEOUT, Talk, commands, message
+from tests.protocol.talking import LOST, PAYLOAD, TIMEOUT, Talk, commands, message, phases_of
 
 
 def told(row: Row, *, byte_by_byte: bool) -> Talk:
@@ -52,7 +52,7 @@ def test_what_becomes_of_a_message(row: Row) -> None:
         found = answer.outcome, answer.code, answer.error, answer.anomaly, talk.machine.usable
         assert found == (row.outcome, row.code, row.error, row.anomaly, row.usable)
         assert answer.recipients_accepted == (0 if row.outcome is not A else taken_in(row))
-        assert answer.outcome is not U or talk.book.handed_over
+        assert answer.outcome is not U or talk.span.handed_over
         if row.sent is not None:
             assert " ".join(commands(talk.wire)) == row.sent
             assert b"the body" not in talk.wire
@@ -133,7 +133,7 @@ def test_the_fallback_to_helo_is_noted_once() -> None:
     talk.begin()
     talk.hear_all(B, "502 what", E, OK, OK, GO, OK)
     assert talk.answer.notes == {"helo_fallback": True}
-    assert talk.book.trips == 7
+    assert talk.span.trips == 7
     talk.begin()
     talk.hear_all(OK, OK, GO, OK)
     assert talk.answer.notes is None
@@ -183,7 +183,7 @@ def test_an_empty_text_is_no_message_that_may_have_been_taken() -> None:
     talk.begin()
     talk.hear_all(B, GROUPS, "250 ok\n550 no\n354 go", "x")
     assert talk.sent[-1] == b".\r\n"
-    assert (talk.answer.outcome, talk.answer.anomaly, talk.book.handed_over) == (F, "malformed", False)
+    assert (talk.answer.outcome, talk.answer.anomaly, talk.span.handed_over) == (F, "malformed", False)
 
 
 # --------------------------------------------------------------------------- what goes out
@@ -209,7 +209,7 @@ def test_what_shares_a_flight(config: ClientConfig, offers: str, flights: list[s
     for flight in flights:
         talk.hear_all("\n".join("354 go" if word == "DATA" else OK for word in flight.split()))
     assert talk.answer.outcome is A
-    assert talk.book.trips == 2 + len(flights)
+    assert talk.span.trips == 2 + len(flights)
     ehlo, *rest = talk.sent
     assert ehlo == b"EHLO sendbench.example\r\n"
     assert [shortened(each) for each in rest] == flights
@@ -240,7 +240,7 @@ def test_with_implicit_tls_nothing_comes_before_the_handshake() -> None:
     talk.begin()
     assert talk.sent == [b"(handshake)"]
     talk.hear_all(B, E, OK, OK, GO, OK)
-    assert (talk.answer.outcome, talk.book.trips) == (A, 6)
+    assert (talk.answer.outcome, talk.span.trips) == (A, 6)
 
 
 @pytest.mark.parametrize(
@@ -315,12 +315,12 @@ def test_errands(name: str, reply: str, went_well: bool | None) -> None:
 
 def test_opening_without_a_message_is_an_errand() -> None:
     talk = Talk()
-    talk.act(talk.machine.begin(None, talk.book, 0))
+    talk.act(talk.machine.begin(None, talk.span, 0))
     talk.hear_all(B, CHUNKS)
     assert (talk.machine.errand, talk.machine.open, talk.machine.first_phase) == (True, True, "envelope")
     talk.begin()
     talk.hear_all("250 ok\n250 ok\n250 ok")
-    assert (talk.answer.outcome, talk.book.trips, talk.book.phases) == (A, 1, ["envelope", "reply"])
+    assert (talk.answer.outcome, talk.span.trips, phases_of(talk.span)) == (A, 1, ["envelope", "reply"])
 
 
 @pytest.mark.parametrize("said", [b"421 idle\r\n", b"4", b"\x15\x03", b"250 ok\n", b"\r\n"])

@@ -24,7 +24,8 @@ from bench.protocol.smtp_server import (
     SmtpServer,
     TlsRequested,
 )
-from tests.protocol.talking import Book, message
+from bench.protocol.span import Span
+from tests.protocol.talking import message, new_span, phases_of
 
 AUTH = Auth(Secret("u"), Secret("pa ss"))
 EVERYTHING, NOTHING = EXTENSIONS, ()
@@ -58,16 +59,16 @@ class Wire:
     server: SmtpServer
     cut: Cut = whole
     decide: Callable[[SmtpServer], None] = SmtpServer.accept
-    book: Book = field(default_factory=Book)
+    span: Span = field(default_factory=new_span)
     received: list[tuple[Envelope, bytes]] = field(default_factory=list)
     said: bytes = b""
     flights: int = 0
     """How often the client waited for the server."""
 
     def send(self, what: Message) -> Answer:
-        self.book, self.flights = Book(), 0
+        self.span, self.flights = new_span(), 0
         new = not self.client.open
-        self.run(self.client.begin(what, self.book, 0), opening=new)
+        self.run(self.client.begin(what, self.span, 0), opening=new)
         assert self.client.answer is not None
         return self.client.answer
 
@@ -168,7 +169,7 @@ def test_every_message_arrives_as_it_is_in_the_flights_it_takes(
             assert envelope.size_bytes == len(body)
             assert envelope.body == ("7BIT" if body.isascii() else "8BITMIME")
             flights = expected_flights(client, server, count, first=number == 0)
-            assert (line.book.trips, line.flights) == (flights, flights)
+            assert (line.span.trips, line.flights) == (flights, flights)
         assert len(line.received) == len(bodies)
         assert line.errand(line.client.prove())
         assert line.errand(line.client.ping())
@@ -192,7 +193,7 @@ def test_byte_by_byte_it_is_the_same(
     assert [answer.outcome for answer in one] == [Outcome.ACCEPTED] * 2
     assert lines[0].said == lines[1].said
     assert lines[0].received == lines[1].received
-    assert (lines[0].book.trips, lines[0].book.phases) == (lines[1].book.trips, lines[1].book.phases)
+    assert (lines[0].span.trips, phases_of(lines[0].span)) == (lines[1].span.trips, phases_of(lines[1].span))
 
 
 SERVER = ServerConfig()
