@@ -35,11 +35,8 @@ class Cleaner:
 
     def samples(self, samples: Sequence[Sample]) -> Sequence[Sample]:
         """The same rows, fit to be stored. Next to nothing where, as nearly always, none has to change."""
-        replies, streams, notes, *texts = map(set, zip(*map(_foreign_values, samples), strict=True))
-        short = max(map(len, filter(None, notes)), default=0) <= ITEM_CHARS
-        if short and not (
-            self._secrets and self._redactor.finds(_joined(replies | streams, notes.union(*texts)))
-        ):
+        short = all(sample.notes is None or len(sample.notes) <= ITEM_CHARS for sample in samples)
+        if short and not (self._secrets and self._redactor.finds(_foreign_to(samples))):
             return samples
         return [self.sample(sample) for sample in samples]
 
@@ -63,6 +60,12 @@ class Cleaner:
 
 
 _foreign_values = attrgetter("reply", "replies", "notes", "anomaly", "message_id")
+
+
+def _foreign_to(samples: Sequence[Sample]) -> bytes:
+    """What others have said, each text once."""
+    replies, streams, *texts = map(set, zip(*map(_foreign_values, samples), strict=True))
+    return _joined(replies | streams, set().union(*texts))
 
 
 def _foreign(sample: Sample) -> bytes:

@@ -94,7 +94,7 @@ def encode(samples: Sequence[Sample]) -> bytes:
     for name, nullable, layout in _LAYOUTS:
         values = given.get(name, _ABSENT)
         first = values[0]
-        if values is not _ABSENT and values != (first,) * rows:
+        if values is not _ABSENT and (values[-1] != first or values.count(first) != rows):
             column = layout.each(values)
         elif first is not None:
             column = layout.same(first, rows)

@@ -131,7 +131,7 @@ HTTP = (
     (peers.WRK, 150_000, 0.6),
     (peers.HEY, 80_000, 1.4),
     (peers.H2LOAD, 150_000, None),
-    (peers.AUTOCANNON, 80_000, None),
+    (peers.AUTOCANNON, 400_000, None),
     (peers.LOCUST_FAST, 10_000, 6.0),
     (peers.HTTPX, 250, 50.0),
 )
