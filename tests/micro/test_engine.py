@@ -98,7 +98,9 @@ def _no_collections(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeKernel]:
     loop = FakeKernel(SERVERS[getattr(request, "param", "chunked")])
+    monkeypatch.setattr("bench.transports.wire_smtp.begin_to_connect", lambda *_: None)
     monkeypatch.setattr("bench.transports.wire_smtp.connect", loop.connect)
+    monkeypatch.setattr("select.epoll", lambda: loop.epoll)
     yield loop
     loop.close()
 
