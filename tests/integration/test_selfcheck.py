@@ -44,7 +44,7 @@ def run(folder: Path, rate: int, duration: str) -> tuple[int, dict[str, object]]
 def test_a_rate_beyond_one_core_makes_the_case_invalid_and_it_is_reported_all_the_same(
     tmp_path: Path,
 ) -> None:
-    code, case = run(tmp_path, 40_000, "250ms")
+    code, case = run(tmp_path, 200_000, "50ms")
     generator, counts = case["generator"], case["counts"]
     assert isinstance(generator, dict)
     assert isinstance(counts, dict)
