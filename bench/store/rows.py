@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -230,7 +230,7 @@ def _complete(batch: pa.RecordBatch) -> pa.RecordBatch:
 def _columns_of(samples: Sequence[Sample]) -> dict[str, Values]:
     """The columns by name, without the phases that no sample has."""
     found: dict[str, Any] = dict(zip(Sample._fields, zip(*samples, strict=True), strict=True))
-    phases: Sequence[Mapping[str, int]] = found.pop("phases")
+    phases: Sequence[dict[str, int]] = found.pop("phases")
     found["reply"] = _cut(found["reply"])
     present: set[str] = set().union(*phases)
     if unknown := present.difference(PHASES):
