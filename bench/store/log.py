@@ -15,9 +15,8 @@ from bench.store.frames import FrameFile, Kind
 
 FLUSH_S = 0.05
 """A row is with the kernel no later than this after `put`, unless the disk is slow."""
-FLUSH_ROWS = 1000
-CHUNK_ROWS = 200
-"""Rows of a frame."""
+FRAME_ROWS = 1000
+"""At most in a frame: a long one costs less a row, now and when it is read. So many do not wait for `FLUSH_S`."""
 SWITCH_S = 0.00005
 """How long the thread may keep the interpreter from others; Python's own 5 ms would show as lag."""
 SYNC_NS = 1_000_000_000
@@ -59,7 +58,7 @@ class LogWriter:
             self._file.check()
         self._waiting.append(sample)
         self._taken += 1
-        if self._taken % FLUSH_ROWS == 0:
+        if self._taken % FRAME_ROWS == 0:
             self._hurry()
 
     def write(self, kind: Kind, value: object) -> None:
@@ -124,10 +123,10 @@ class LogWriter:
     def _write_waiting(self) -> None:
         waiting = self._waiting
         while waiting:
-            chunk = [waiting.popleft() for _ in range(min(CHUNK_ROWS, len(waiting)))]
-            self._file.append(Kind.ROWS, self._encode(chunk))
+            frame = [waiting.popleft() for _ in range(min(FRAME_ROWS, len(waiting)))]
+            self._file.append(Kind.ROWS, self._encode(frame))
             with self._progress:
-                self.written += len(chunk)
+                self.written += len(frame)
                 self._progress.notify_all()
 
     def _sync(self) -> None:

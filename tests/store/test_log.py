@@ -62,7 +62,7 @@ def test_rows_are_written_in_order_without_being_asked(
     writer.flush()
     assert writer.written == 2500
     assert recorded(path) == list(range(2500))
-    assert max(len(seqs) for kind, seqs in frames(path) if isinstance(seqs, list)) <= log.CHUNK_ROWS
+    assert max(len(seqs) for kind, seqs in frames(path) if isinstance(seqs, list)) <= log.FRAME_ROWS
 
 
 def test_a_frame_written_by_the_caller_is_there_at_once(
