@@ -16,7 +16,7 @@ from bench.store.frames import FrameFile, Kind
 FLUSH_S = 0.05
 """A row is with the kernel no later than this after `put`, unless the disk is slow."""
 FRAME_ROWS = 1000
-"""At most in a frame: a long one costs less a row, now and when it is read. So many do not wait for `FLUSH_S`."""
+"""At most in a frame: a long one costs less a row, here and when it is read. So many are not kept waiting."""
 SWITCH_S = 0.00005
 """How long the thread may keep the interpreter from others; Python's own 5 ms would show as lag."""
 SYNC_NS = 1_000_000_000
