@@ -11,8 +11,8 @@ from tests.peers.servers import Kind
 from tests.peers.work import KIB, Cores, Side, Work, costs
 
 LARGE = 50 * KIB
-OURS_HTTP = 60_000
-OURS_SMTP = 25_000
+OURS_HTTP = 150_000
+OURS_SMTP = 60_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ SOURCE_MESSAGES = {
     # (pooled, sessions, bytes): what smtp-source sends to smtp-sink in one to two seconds
     (True, 1, KIB): 6_000,
     (True, 10, KIB): 25_000,
-    (True, 50, KIB): 25_000,
+    (True, 50, KIB): 60_000,
     (True, 1, LARGE): 3_000,
     (True, 10, LARGE): 6_000,
     (True, 50, LARGE): 6_000,
