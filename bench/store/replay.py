@@ -97,6 +97,7 @@ class _Log:
     cases: dict[str, OpenCase] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
     reserved: dict[str, list[range]] = field(default_factory=dict)
+    """Messages that may have been sent, by case; of a whole log nobody asks for them, and it has none."""
     whole: bool = False
     frames: int = 0
     recorded: int = 0
@@ -107,11 +108,17 @@ class _Log:
         try:
             with self.path.open("rb") as stream:
                 reader = FrameReader(stream)
+                reservations = []
                 for frame in reader:
+                    if frame.kind == Kind.RESERVED:
+                        reservations.append(frame.payload)
+                        continue
                     batch = self._take(frame)
                     if batch is not None:
                         self.recorded += batch.num_rows
                         yield batch["seq"][0].as_py(), batch
+            if not self.whole:
+                self._reserve(reservations)
             self.frames = reader.frames
             self.bytes_cut = max(0, self.path.stat().st_size - reader.whole_bytes)
         except (OSError, ValueError, pa.ArrowException) as error:
@@ -128,19 +135,21 @@ class _Log:
             case Kind.CASE:
                 opened = decode(OpenCase, load(frame.payload))
                 self.cases[opened.id] = opened
-            case Kind.RESERVED:
-                block = decode(Reservation, load(frame.payload))
-                self.reserved.setdefault(block.case, []).append(block.numbers)
             case Kind.CASE_END:
                 self.ended.add(decode(str, load(frame.payload)))
             case Kind.FINISH:
                 self.whole = decode(Finish, load(frame.payload)).whole
         return None
 
+    def _reserve(self, payloads: Iterable[bytes]) -> None:
+        for payload in payloads:
+            block = decode(Reservation, load(payload))
+            self.reserved.setdefault(block.case, []).append(block.numbers)
+
     @property
     def unended(self) -> set[str]:
         """The cases of which messages that left no row may have been sent."""
-        return set() if self.whole else self.reserved.keys() - self.ended
+        return self.reserved.keys() - self.ended
 
 
 def replay(paths: Sequence[Path], ended: Sequence[CaseRun]) -> Replay:

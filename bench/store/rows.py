@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any, Final, NamedTuple
 
 import pyarrow as pa
@@ -72,6 +73,8 @@ SCHEMA = pa.schema(
 COLUMNS: tuple[str, ...] = tuple(SCHEMA.names)
 TEXTS = tuple(field.name for field in SCHEMA if field.type in (TEXT, BYTES))
 """The columns of text or bytes."""
+NUMBERS = tuple(field.name for field in SCHEMA if field.type in (INT32, INT64))
+"""The columns of whole numbers."""
 _REQUIRED = frozenset(field.name for field in SCHEMA if not field.nullable)
 
 _LAYOUTS = tuple((field.name, field.nullable, layout_of(field.type)) for field in SCHEMA)
@@ -212,11 +215,10 @@ def _moved(column: pa.ChunkedArray, steps: Sequence[_Step]) -> pa.ChunkedArray:
 
 
 def duplicates(table: pa.Table) -> int:
-    """How many rows repeat the key and attempt of another."""
-    if pc.count_distinct(table["key"]).as_py() == table.num_rows:
-        return 0  # no key was tried again: the usual case, and half the memory
-    unique: int = table.group_by(["key", "attempt"]).aggregate([]).num_rows
-    return int(table.num_rows) - unique
+    """How many rows repeat the case, seq and attempt of another; the table is `in_order`."""
+    before, after = table.slice(0, max(0, table.num_rows - 1)), table.slice(1)
+    repeats = [pc.equal(before[name], after[name]) for name in ("seq", "attempt", "case")]
+    return int(pc.sum(reduce(pc.and_, repeats)).as_py() or 0)
 
 
 def _complete(batch: pa.RecordBatch) -> pa.RecordBatch:

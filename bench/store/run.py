@@ -227,7 +227,7 @@ class RunWriter:
             if (recorded := found.recorded.get(name)) != written:
                 return f"storage: {written} rows were written and {recorded or 0} can be read ({name})"
         if repeated := rows.duplicates(found.table):
-            return f"accounting: {repeated} rows have the key and attempt of another"
+            return f"accounting: {repeated} rows have the case, seq and attempt of another"
         return None
 
     def _remove_logs(self) -> None:

@@ -87,14 +87,18 @@ def test_order_is_by_case_then_number_then_attempt() -> None:
     assert table.to_pylist() == [as_row(sample) for sample in samples]
 
 
-def test_duplicates_are_counted_by_key_and_attempt() -> None:
+def test_duplicates_are_counted_by_case_seq_and_attempt() -> None:
     first = make_sample(1)
     samples = [
         first,
         first._replace(attempt=2),
+        first._replace(case="another"),
         make_sample(2),
         first,
         first._replace(outcome=Outcome.UNKNOWN),
     ]
-    assert rows.duplicates(rows.table_of([rows.batch_of(samples)])) == 2
+    table = rows.table_of([rows.batch_of(samples)])
+    assert rows.duplicates(rows.in_order(table, [first.case, "another"])) == 2
+    assert rows.duplicates(rows.in_order(table.slice(0, 4), [first.case, "another"])) == 0
+    assert rows.duplicates(table.slice(0, 1)) == 0
     assert rows.duplicates(rows.table_of([])) == 0
