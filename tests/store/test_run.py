@@ -220,13 +220,13 @@ def test_an_aborted_run_is_not_condemned(tmp_path: Path) -> None:
     assert open_run(writer.folder).manifest.state == "aborted"
 
 
-def test_a_key_twice_makes_the_run_invalid_and_keeps_the_log(tmp_path: Path) -> None:
+def test_a_message_twice_makes_the_run_invalid_and_keeps_the_log(tmp_path: Path) -> None:
     with start(tmp_path) as writer:
         fill(writer, CASES[0], 5)
         writer.append(make_sample(3)._replace(key=f"{writer.id}-0-3"))
         manifest = writer.finish("complete")
     assert manifest.state == "invalid"
-    assert manifest.reason == "accounting: 1 rows have the key and attempt of another"
+    assert manifest.reason == "accounting: 1 rows have the case, seq and attempt of another"
     assert (writer.folder / "samples.log").exists()
     assert open_run(writer.folder).table().num_rows == 6
 
