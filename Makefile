@@ -15,13 +15,14 @@ SENDBENCH := $(BIN)/sendbench
 INSTALL := $(BIN)/python -m pip install --quiet
 PINNED := $(INSTALL) --require-hashes --only-binary :all:
 PACK = $(INSTALL) --no-deps --no-build-isolation --force-reinstall ./.venv/package
-COMPILES = [ "$(COMPILE)" = yes ] && command -v cc >/dev/null && \
-    test -e "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
+HEADERS = test -e "$$($(1) -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"
+COMPILES = [ "$(COMPILE)" = yes ] && command -v cc >/dev/null && $(call HEADERS,$(BIN)/python)
+SYSTEM_PYTHON := /usr/bin/python3
 RUNS := results
 FORMATS := html,md,json,csv
 
 ## Variables
-#: PYTHON=python3.13   the Python that .venv is made with (default: the first that is new enough)
+#: PYTHON=python3.13   the Python that .venv is made with (default: the system's, else the first new enough)
 #: RUN=results/...     the run that `make report` is about (default: results/latest)
 #: A=... B=...         the runs that `make compare` is about (default: the two newest of one scenario)
 #: ARGS=...            more arguments, for bench and smoke: `sendbench run`; for test: pytest;
@@ -144,9 +145,11 @@ micro: .venv/.dev .venv/.project ## What the hot paths cost, against the baselin
 .PHONY: install
 install: .venv/.project ## Make .venv with the pinned requirements and sendbench
 
-# The first Python that can make a .venv: python3 where it is of a version the wheels are pinned for,
-# then the tested versions, newest first, then a python3 that is newer than this file. The stamp holds
-# the folder, because a .venv that was moved or copied still runs the code of the old place.
+# The first Python that can make a .venv. The system's own, where the compiler could use it: as distributions
+# build it, a message takes up to a tenth less CPU than with one from a version manager. Then python3 where it
+# is of a version the wheels are pinned for, then the tested versions, newest first, then a python3 that is
+# newer than this file. The stamp holds the folder, because a .venv that was moved or copied still runs the
+# code of the old place.
 made_for := $(shell .venv/bin/python -c 'print(open(".venv/.python").read().strip())' 2>/dev/null)
 ifneq "$(made_for)" "$(CURDIR)"
 .PHONY: .venv/.python
@@ -158,6 +161,8 @@ endif
 	found=; \
 	if [ -n "$(PYTHON)" ]; then \
 	    ! fits "$(PYTHON)" 99 || found="$(PYTHON)"; \
+	elif fits $(SYSTEM_PYTHON) 14 && $(call HEADERS,$(SYSTEM_PYTHON)); then \
+	    found=$(SYSTEM_PYTHON); \
 	else \
 	    for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	        if fits "$$name" 14; then found=$$name; break; fi; \

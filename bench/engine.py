@@ -357,10 +357,11 @@ class Engine:
             answer = Answer(span.cut_off, error="interrupted")
             raise
         finally:
-            release, took_ns = NOTHING, 0
+            release, took_ns, ended_ns = NOTHING, 0, span.end_ns
             accepted = answer.outcome is _ACCEPTED
             try:
-                if not accepted or answer.anomaly is not None or not self._pool.put_back(session):
+                fit = accepted and answer.anomaly is None
+                if not fit or ended_ns is None or not self._pool.put_back(session, ended_ns):
                     release, took_ns = await self._give_back(session, answer)
             finally:  # cut off or not, the message has ended
                 self._note_end(span, accepted=accepted)

@@ -92,7 +92,7 @@ class Composer:
     The payload is split once; composing is one join.
     """
 
-    __slots__ = ("_dotted", "_pieces", "_recipients", "_rotate", "_run_id", "_sender")
+    __slots__ = ("_dotted", "_eight_bit", "_pieces", "_recipients", "_rotate", "_run_id", "_sender")
 
     def __init__(self, spec: MessageSpec, payload: bytes, run_id: str) -> None:
         if _RUN_ID.match(run_id) is None:
@@ -102,6 +102,7 @@ class Composer:
         self._rotate = spec.rotate_recipients
         # What is put in for the placeholders begins with a letter or digit and has no line ends.
         self._dotted = payload.startswith(b".") or b"\n." in payload
+        self._eight_bit = not payload.isascii()
         by_recipient = payload.split(RECIPIENT_PLACEHOLDER.encode()) if self._rotate else [payload]
         self._pieces = [piece.split(KEY_PLACEHOLDER.encode()) for piece in by_recipient]
 
@@ -110,7 +111,7 @@ class Composer:
         key = f"{self._run_id}-{seq}"
         if not self._rotate:
             payload = key.encode().join(self._pieces[0])
-            values = (seq, key, self._sender, self._recipients, payload, self._dotted)
+            values = (seq, key, self._sender, self._recipients, payload, self._dotted, self._eight_bit)
             return tuple.__new__(Message, values)  # see `Engine._sample`
         recipient = self._recipients[seq % len(self._recipients)]
         patched = [key.encode().join(piece) for piece in self._pieces]

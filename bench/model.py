@@ -370,6 +370,8 @@ class Message(NamedTuple):
     """SMTP: the MIME message with CRLF line ends, not dot-stuffed. API: the request body."""
     dotted: bool = True
     """Whether a line may begin with a dot. To look for one takes longer than all else about a message."""
+    eight_bit: bool | None = None
+    """Whether a byte is over 127; None: to be looked up, which takes a while with a large message."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,9 +337,10 @@ class SmtpClient:
         return self._say(found.flights[0], now_ns)
 
     def _envelope_of(self, message: Message) -> Envelope:
-        payload, kept = message.payload, self._envelope
-        size, eight_bit = len(payload), not payload.isascii()
-        described = (message.sender, message.recipients, size, eight_bit)
+        payload, eight_bit, kept = message.payload, message.eight_bit, self._envelope
+        if eight_bit is None:
+            eight_bit = not payload.isascii()
+        described = (message.sender, message.recipients, len(payload), eight_bit)
         if kept is None or kept[0] != described:
             kept = self._envelope = (described, envelope(*described, self._capabilities, self._config))
         return kept[1]

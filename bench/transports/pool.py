@@ -80,12 +80,12 @@ class Pool:
                 raise
         return self._new()
 
-    def put_back(self, session: Session) -> bool:
-        """Give a slot back with its connection, whose message was accepted, where that takes no waiting;
-        False where it takes `release`."""
+    def put_back(self, session: Session, now_ns: int) -> bool:
+        """Give a slot back with its connection, whose message has just been accepted, where that takes no
+        waiting; False where it takes `release`."""
         if not self._keep or not session.alive or (self._limited and self._is_used_up(session)):
             return False
-        self._idle.append(_Idle(session, self._clock()))
+        self._idle.append(_Idle(session, now_ns))
         if self._waiting:
             self._give_slot()
         else:

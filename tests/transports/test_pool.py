@@ -165,7 +165,7 @@ class Kit:
         """One accepted message; the connection it took."""
         session = self.pool.take() or await self.pool.acquire()
         session.uses += 1
-        if not self.pool.put_back(session):
+        if not self.pool.put_back(session, self.clock()):
             await self.pool.release(session, clean=True, refused=False)
         return session.connection_id
 
@@ -173,7 +173,7 @@ class Kit:
         """Open so many connections and let them come back one nanosecond after the other."""
         for session in [await self.pool.acquire() for _ in range(count)]:
             self.clock.advance(1)
-            assert self.pool.put_back(session)
+            assert self.pool.put_back(session, self.clock())
 
     async def idle(self) -> list[int]:
         """The connections in the order in which they would be given out; they come back likewise."""
@@ -330,13 +330,13 @@ async def test_who_waits_gets_a_slot_in_the_order_of_asking() -> None:
     async def ask(number: int) -> None:
         got = await kit.pool.acquire()
         order.append(number)
-        assert kit.pool.put_back(got)
+        assert kit.pool.put_back(got, kit.clock())
 
     async with anyio.create_task_group() as tasks:
         for number in range(5):
             tasks.start_soon(ask, number)
             await anyio.wait_all_tasks_blocked()
-        assert kit.pool.put_back(session)
+        assert kit.pool.put_back(session, kit.clock())
         assert kit.pool.take() is None  # the slot is promised, though its owner has not run yet
     assert order == [0, 1, 2, 3, 4]
     assert len(kit.made) == 1
@@ -351,9 +351,9 @@ async def test_who_is_cancelled_gives_the_slot_on(when: str) -> None:
     if when == "while it waits":
         first.cancel()
         await anyio.wait_all_tasks_blocked()
-        assert kit.pool.put_back(session)
+        assert kit.pool.put_back(session, kit.clock())
     else:
-        assert kit.pool.put_back(session)
+        assert kit.pool.put_back(session, kit.clock())
         first.cancel()
     with anyio.fail_after(1):
         assert await second is session
@@ -385,7 +385,7 @@ async def test_what_takes_waiting_is_not_put_back(why: str) -> None:
     session = await kit.pool.acquire()
     assert isinstance(session, FakeSession)
     session.uses, session.healthy = 1, why != "dead"
-    assert not kit.pool.put_back(session)
+    assert not kit.pool.put_back(session, kit.clock())
     assert kit.pool.take() is None
     release = await kit.pool.release(session, clean=True, refused=False)
     assert (kit.log, release.quit) == ((["1:abort"], False) if why == "dead" else (["1:quit"], True))
