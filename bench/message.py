@@ -89,10 +89,10 @@ def build_parts(spec: MessageSpec, *, seed: int, date: datetime) -> Parts:
 class Composer:
     """Makes message number `seq` out of a payload with placeholders.
 
-    The payload is split once; composing is one join.
+    The payload is split once; composing is one join, up to where the last placeholder was.
     """
 
-    __slots__ = ("_dotted", "_eight_bit", "_pieces", "_recipients", "_rotate", "_run_id", "_sender")
+    __slots__ = ("_dotted", "_eight_bit", "_pieces", "_recipients", "_rotate", "_run_id", "_sender", "_tail")
 
     def __init__(self, spec: MessageSpec, payload: bytes, run_id: str) -> None:
         if _RUN_ID.match(run_id) is None:
@@ -100,23 +100,28 @@ class Composer:
         self._run_id = run_id
         self._sender, self._recipients = spec.sender, spec.recipients
         self._rotate = spec.rotate_recipients
-        # What is put in for the placeholders begins with a letter or digit and has no line ends.
+        # What is put in for the placeholders is ASCII, begins with a letter or digit and has no line ends.
         self._dotted = payload.startswith(b".") or b"\n." in payload
         self._eight_bit = not payload.isascii()
         by_recipient = payload.split(RECIPIENT_PLACEHOLDER.encode()) if self._rotate else [payload]
         self._pieces = [piece.split(KEY_PLACEHOLDER.encode()) for piece in by_recipient]
+        self._tail = b""
+        if self._pieces != [[payload]]:
+            self._tail, self._pieces[-1][-1] = self._pieces[-1][-1], b""
 
     def compose(self, seq: int) -> Message:
         """Message `seq`; its key is `<run id>-<seq>`, its recipient the next one where they take turns."""
         key = f"{self._run_id}-{seq}"
         if not self._rotate:
-            payload = key.encode().join(self._pieces[0])
-            values = (seq, key, self._sender, self._recipients, payload, self._dotted, self._eight_bit)
+            head = key.encode().join(self._pieces[0])
+            values = (
+                seq, key, self._sender, self._recipients, head, self._tail, self._dotted, self._eight_bit,
+            )  # fmt: skip
             return tuple.__new__(Message, values)  # see `Engine._sample`
         recipient = self._recipients[seq % len(self._recipients)]
         patched = [key.encode().join(piece) for piece in self._pieces]
-        whole = recipient.encode().join(patched)
-        return Message(seq, key, self._sender, (recipient,), whole, self._dotted)
+        head = recipient.encode().join(patched)
+        return Message(seq, key, self._sender, (recipient,), head, self._tail, self._dotted, self._eight_bit)
 
     def envelope(self, seq: int) -> Message:
         """Message `seq` without its payload, for the record of one that will not be sent."""

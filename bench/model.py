@@ -366,12 +366,25 @@ class Message(NamedTuple):
     key: str
     sender: str
     recipients: tuple[str, ...]
-    payload: bytes
-    """SMTP: the MIME message with CRLF line ends, not dot-stuffed. API: the request body."""
+    head: bytes
+    """Of what travels the beginning, as far as it is this message's own. SMTP: a MIME message with CRLF line
+    ends, not dot-stuffed. API: the request body."""
+    tail: bytes = b""
+    """What follows, the same object for all messages of a case: a large one need not be copied for each."""
     dotted: bool = True
     """Whether a line may begin with a dot. To look for one takes longer than all else about a message."""
     eight_bit: bool | None = None
     """Whether a byte is over 127; None: to be looked up, which takes a while with a large message."""
+
+    @property
+    def payload(self) -> bytes:
+        """All of it."""
+        return self.head + self.tail if self.tail else self.head
+
+    @property
+    def size(self) -> int:
+        """Bytes of the payload."""
+        return len(self.head) + len(self.tail)
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,8 @@ def test_compose_patches_every_key() -> None:
     assert KEY_PLACEHOLDER.encode() not in second.payload
     assert len(second.payload) == 10_240  # a key of typical length
     assert len(first.payload) == 10_240 - 2 * 3
+    assert first.head.endswith(first.key.encode())
+    assert first.tail is second.tail
     assert first.payload.replace(first.key.encode(), b"") == second.payload.replace(second.key.encode(), b"")
 
 
@@ -285,6 +287,7 @@ def test_compose_takes_turns_among_recipients() -> None:
         assert message.recipients == (expected,)
         assert parse(message.payload)["To"] == expected
         assert RECIPIENT_PLACEHOLDER.encode() not in message.payload
+        assert len(message.tail) > 700
 
 
 def test_compose_works_on_any_payload() -> None:
@@ -293,7 +296,19 @@ def test_compose_works_on_any_payload() -> None:
     body = json.dumps({"to": parts.recipients, "id": parts.key, "again": [parts.key, "x"]}).encode()
     message = Composer(spec, body, "run").compose(7)
     assert json.loads(message.payload) == {"to": ["ann@example.org"], "id": "run-7", "again": ["run-7", "x"]}
-    assert Composer(spec, b"no placeholder", "run").compose(7).payload == b"no placeholder"
+    plain = Composer(spec, b"no placeholder", "run").compose(7)
+    assert (plain.head, plain.tail) == (b"no placeholder", b"")
+
+
+@pytest.mark.parametrize("rotate", [False, True])
+def test_compose_knows_what_bytes_there_are(rotate: bool) -> None:
+    spec = MessageSpec(recipients=("ann@example.org", "bob@example.org"), rotate_recipients=rotate)
+    parts = build_parts(spec, seed=1, date=DATE)
+    composer, eight_bit = Composer(spec, parts.mime, RUN), Composer(spec, parts.mime + b"\xff", RUN)
+    for seq in range(2):
+        message = composer.compose(seq)
+        assert message.eight_bit == (not message.payload.isascii())
+        assert eight_bit.compose(seq).eight_bit
 
 
 @pytest.mark.parametrize("run_id", ["", "a b", "a\r\nb", "a>b", "é", "x" * 201])

@@ -6,7 +6,7 @@
     write(machine.begin(message, span, now_ns))   # the connection is there
     ...
     write(machine.receive(data, now_ns))             # b"": nothing to send now
-    if machine.carries: ...                          # that was the message: `handed_over` when it is gone
+    if machine.carries: write(machine.tail)          # that was the message: `handed_over` when it is gone
     if machine.wants_tls: ...                        # do the handshake, then write(machine.secured(now_ns))
     if machine.answer: ...                           # the message has ended
 
@@ -77,7 +77,8 @@ class SmtpClient:
     __slots__ = (
         "_anomaly", "_at", "_capabilities", "_config", "_empty_text", "_envelope", "_flights",
         "_login", "_message", "_notes", "_parser", "_ready", "_recipients", "_refusal", "_sayings", "_secure",
-        "_skip", "_span", "_steps", "_taken", "_usual", "answer", "carries", "errand", "usable", "wants_tls",
+        "_skip", "_span", "_steps", "_taken", "_usual", "answer", "carries", "errand", "tail", "usable",
+        "wants_tls",
     )  # fmt: skip
 
     def __init__(self, config: ClientConfig) -> None:
@@ -106,6 +107,8 @@ class SmtpClient:
         """It is time for the handshake: with implicit TLS at once, else when the server is ready."""
         self.carries = False
         """The message, or its one chunk, is on its way to the kernel."""
+        self.tail = b""
+        """What is to be sent behind what was returned, where that `carries` the message."""
         self.usable = True
         """Whether the connection is fit for another message."""
         self.errand: bool | None = None
@@ -332,30 +335,22 @@ class SmtpClient:
             notes = {**(self._notes or {}), "reason": str(error)}
             return self._over(Answer(Outcome.FAILED, error="local", notes=notes))
         if found.ahead is not None:
-            return self._carry(as_chunk(message.payload), found.ahead, now_ns)
+            return self._carry(as_chunk(message), found.ahead, now_ns)
         self._flights = list(found.flights[:0:-1])
         return self._say(found.flights[0], now_ns)
 
     def _envelope_of(self, message: Message) -> Envelope:
-        payload, eight_bit, kept = message.payload, message.eight_bit, self._envelope
+        head, tail, eight_bit, kept = message.head, message.tail, message.eight_bit, self._envelope
         if eight_bit is None:
-            eight_bit = not payload.isascii()
-        described = (message.sender, message.recipients, len(payload), eight_bit)
+            eight_bit = not (head.isascii() and tail.isascii())
+        described = (message.sender, message.recipients, len(head) + len(tail), eight_bit)
         if kept is None or kept[0] != described:
             kept = self._envelope = (described, envelope(*described, self._capabilities, self._config))
         return kept[1]
 
-    @property
-    def _dotted(self) -> bool:
-        return self._message is None or self._message.dotted
-
-    @property
-    def _payload(self) -> bytes:
-        assert self._message is not None
-        return self._message.payload
-
-    def _carry(self, data: bytes, ahead: Flight | None, now_ns: int) -> bytes:
+    def _carry(self, parts: tuple[bytes, bytes], ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""
+        data, self.tail = parts
         self.carries, self._at, self._usual = True, 0, NO_SHORT_CUT
         if ahead is None:
             self._steps = (_BODY,)
@@ -407,10 +402,12 @@ class SmtpClient:
 
     def _after_recipients(self, raw: bytes, now_ns: int) -> bytes:
         """Behind the last recipient where no DATA comes: the message as one chunk."""
-        return self._carry(as_chunk(self._payload), None, now_ns)
+        assert self._message is not None
+        return self._carry(as_chunk(self._message), None, now_ns)
 
     def _after_data(self, raw: bytes, now_ns: int) -> bytes:
-        return self._carry(as_text(self._payload, dotted=self._dotted), None, now_ns)
+        assert self._message is not None
+        return self._carry(as_text(self._message), None, now_ns)
 
     def _after_body(self, raw: bytes, now_ns: int) -> bytes:
         anomaly = self._anomaly
@@ -443,7 +440,7 @@ class SmtpClient:
             return self._give_up(refusal)
         # RFC 2920 section 3.1: a 354 although every recipient was refused; an empty text leads out of it.
         self._empty_text = True
-        return self._carry(END_OF_TEXT, None, now_ns)
+        return self._carry((END_OF_TEXT, b""), None, now_ns)
 
     # ------------------------------------------------------------------ refusals
 

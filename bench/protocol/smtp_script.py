@@ -14,7 +14,7 @@ from enum import IntEnum, auto
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from bench.model import Auth, TlsMode
+from bench.model import Auth, Message, TlsMode
 
 
 class Step(IntEnum):
@@ -210,16 +210,26 @@ def _mail(sender: str, recipients: Sequence[str], size: int, eight_bit: bool, of
     return (" ".join(words) + "\r\n").encode()
 
 
-def as_text(payload: bytes, *, dotted: bool = True) -> bytes:
-    """A message as it travels after DATA: dots doubled at line starts, the lone dot at the end (4.5.2).
-    `dotted`: whether a line may begin with a dot."""
-    if dotted:
-        payload = payload.replace(b"\n.", b"\n..")
-        if payload.startswith(b"."):
-            payload = b"." + payload
-    return payload + (END_OF_TEXT if payload.endswith(b"\r\n") or not payload else b"\r\n" + END_OF_TEXT)
+def as_text(message: Message) -> tuple[bytes, bytes]:
+    """A message as it travels after DATA, in two parts: dots doubled at line starts, the lone dot at the end
+    (4.5.2)."""
+    head, tail = message.head, message.tail
+    if message.dotted:
+        head, tail = message.payload.replace(b"\n.", b"\n.."), b""
+        if head.startswith(b"."):
+            head = b"." + head
+    return (head, _ended(tail)) if tail else (head + _end_of(head), b"")
 
 
-def as_chunk(payload: bytes) -> bytes:
-    """A message as the one and last chunk (RFC 3030)."""
-    return b"BDAT %d LAST\r\n%b" % (len(payload), payload)
+@lru_cache(1)  # a case has one
+def _ended(tail: bytes) -> bytes:
+    return tail + _end_of(tail)
+
+
+def _end_of(text: bytes) -> bytes:
+    return END_OF_TEXT if text.endswith(b"\r\n") or not text else b"\r\n" + END_OF_TEXT
+
+
+def as_chunk(message: Message) -> tuple[bytes, bytes]:
+    """A message as the one and last chunk (RFC 3030), in two parts."""
+    return b"BDAT %d LAST\r\n%b" % (len(message.head) + len(message.tail), message.head), message.tail

@@ -126,7 +126,7 @@ class AioSmtpSession(LibrarySession):
         client = self._client
         assert client is not None
         span.enter("mail")
-        size = [f"SIZE={len(message.payload)}"] if client.supports_extension("size") else []
+        size = [f"SIZE={message.size}"] if client.supports_extension("size") else []
         await client.mail(message.sender, options=size)
         span.round_trip()
         span.enter("rcpt")

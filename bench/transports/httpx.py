@@ -255,7 +255,7 @@ class _Trace:
                 span.handed_over = True
                 span.bytes_sent = None  # how much of it, is known only at the end
             case "send_request_body.complete":
-                span.bytes_sent = len(self._message.payload)
+                span.bytes_sent = self._message.size
                 span.enter("server")
             case "receive_response_headers.complete":
                 span.enter("receive")

@@ -151,7 +151,7 @@ class SmtplibSession(LibrarySession):
     def _send(self, client: _Client, message: Message, span: Span) -> Answer:
         client.span = span
         span.enter("mail")
-        size = [f"size={len(message.payload)}"] if client.has_extn("size") else []
+        size = [f"size={message.size}"] if client.has_extn("size") else []
         code, text = client.mail(message.sender, size)
         if code != 250:
             raise smtplib.SMTPResponseException(code, text)
@@ -159,7 +159,7 @@ class SmtplibSession(LibrarySession):
         replies = _recipients(client, message, span)
         span.enter("data")
         code, text = client.data(message.payload)
-        span.bytes_sent = len(message.payload)
+        span.bytes_sent = message.size
         if not 200 <= code < 300:
             raise smtplib.SMTPDataError(code, text)
         return accepted(code, _text(text), message.payload, replies, span)

@@ -104,7 +104,7 @@ class WireHttpSession:
                 link = await self._open(span)
             waiting: Handover[Answer | None] = Handover(self._loop)
             self._waiting = waiting
-            self._write(link, message.payload, span)
+            self._write(link, message, span)
             answer = await waiting
             assert answer is not None
             return answer
@@ -195,16 +195,18 @@ class WireHttpSession:
 
     # --------------------------------------------------------------------------- one request
 
-    def _write(self, link: Link, payload: bytes, span: Span) -> None:
+    def _write(self, link: Link, message: Message, span: Span) -> None:
         """The whole request at once; what the kernel does not take now, the link sends later."""
         self.alive = False
-        request = b"%b%d\r\n\r\n%b" % (self._prefix, len(payload), payload)
-        self._size = len(request)
-        link.write(request)
+        head, tail = message.head, message.tail
+        size = len(head) + len(tail)
+        request = b"%b%d\r\n\r\n%b" % (self._prefix, size, head)
+        self._size = len(request) + len(tail)
+        link.write(request, tail)
         if link.unsent:
             self._note_unsent(link, span)
         else:
-            span.handed_over, span.bytes_sent = True, len(payload)
+            span.handed_over, span.bytes_sent = True, size
             span.enter("server")
 
     def _note_unsent(self, link: Link, span: Span) -> None:
@@ -212,7 +214,7 @@ class WireHttpSession:
         if self._size and self._message is not None:
             unsent = link.unsent
             span.handed_over = unsent < self._size
-            span.bytes_sent = max(0, len(self._message.payload) - unsent)
+            span.bytes_sent = max(0, self._message.size - unsent)
 
     def _finish(self, answer: Answer | None) -> None:
         """Resume the task that waits; what comes after this in the caller sees its next request."""

@@ -271,9 +271,11 @@ class WireSmtpSession:
         """Do what the machine wants done."""
         machine = self._machine
         if out:
-            link.write(out)
             if machine.carries:
+                link.write(out, machine.tail)
                 self._note_handed_over(link)
+            else:
+                link.write(out)
         elif machine.answer is not None or machine.errand is not None:
             self._finish(now_ns)
         elif machine.wants_tls and link.tls is None:
@@ -290,7 +292,7 @@ class WireSmtpSession:
 
     def _note_sent(self, link: Link) -> None:
         if self._message is not None:
-            self._span.bytes_sent = max(0, len(self._message.payload) - link.unsent)
+            self._span.bytes_sent = max(0, self._message.size - link.unsent)
 
     def _finish(self, now_ns: int) -> None:
         waiter, self._waiter = self._waiter, None

@@ -28,6 +28,7 @@ from bench.transports.wire_http import WireHttpSession, request_prefix
 from tests.integration.peers import Nginx, start_nginx
 from tests.loops import BOTH_LOOPS
 from tests.mock.running import running_mock
+from tests.transports.wire import in_two
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -78,7 +79,7 @@ class Line:
         if self.session is None or not self.session.alive:
             self.session = self.new()
         session, span = self.session, Span(self.clock)
-        message = Message(0, "run-0", "s@x.example", ("a@x.example",), self.payload)
+        message = Message(0, "run-0", "s@x.example", ("a@x.example",), *in_two(self.payload))
         answer = await session.send(message, span, int(self.timeout_s * 1e9))
         assert span.start_ns is not None
         assert span.end_ns is not None

@@ -58,7 +58,7 @@ class Talk:
     def act(self, out: bytes) -> None:
         """What a session does; a handshake always succeeds."""
         if out:
-            self.sent.append(out)
+            self.sent.append(out + self.machine.tail if self.machine.carries else out)
             if self.machine.carries and not self.stuck:
                 self.machine.handed_over(0)
         elif self.machine.wants_tls and self.machine.answer is None:

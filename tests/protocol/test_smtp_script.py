@@ -6,7 +6,7 @@ from base64 import b64encode
 
 import pytest
 
-from bench.model import Auth, Secret
+from bench.model import Auth, Message, Secret
 from bench.protocol.smtp_script import (
     Capabilities,
     ClientConfig,
@@ -36,12 +36,26 @@ ALL = Capabilities.of(b"250-here\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-8BITMI
     ],
 )
 def test_a_text_is_stuffed_and_ended(payload: bytes, text: bytes) -> None:
-    assert as_text(payload) == text
+    for cut in range(len(payload) + 1):
+        assert b"".join(as_text(in_two(payload, cut))) == text
+
+
+def test_of_a_text_without_dots_the_end_is_made_once() -> None:
+    tail = b"b\r\n" * 10
+    first, second = (as_text(Message(0, "k", "s", ("r",), head, tail, dotted=False)) for head in (b"a", b"."))
+    assert first == (b"a", tail + b".\r\n")
+    assert second[0] == b"."
+    assert second[1] is first[1]
 
 
 def test_a_chunk_is_the_message_as_it_is() -> None:
-    assert as_chunk(b".\r\na") == b"BDAT 4 LAST\r\n.\r\na"
-    assert as_chunk(b"") == b"BDAT 0 LAST\r\n"
+    for cut in range(5):
+        assert b"".join(as_chunk(in_two(b".\r\na", cut))) == b"BDAT 4 LAST\r\n.\r\na"
+    assert as_chunk(in_two(b"", 0)) == (b"BDAT 0 LAST\r\n", b"")
+
+
+def in_two(payload: bytes, cut: int) -> Message:
+    return Message(0, "k", "s@x.example", ("r@x.example",), payload[:cut], payload[cut:])
 
 
 def test_what_a_server_offers() -> None:

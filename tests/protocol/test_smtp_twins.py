@@ -100,9 +100,10 @@ class Wire:
         return self.client.secured(0)
 
     def tell_server(self, data: bytes) -> None:
-        self.said += data
         if self.client.carries:
+            data += self.client.tail
             self.client.handed_over(0)
+        self.said += data
         for piece in self.cut(data):
             self.server.receive(piece)
             while (event := self.server.next_event()) is not None:

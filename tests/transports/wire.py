@@ -101,6 +101,11 @@ class ScriptedHttp(Scripted):
             await self.say("http", writer)
 
 
+def in_two(payload: bytes) -> tuple[bytes, bytes]:
+    """Head and tail, as `Composer` makes them."""
+    return payload[:300], payload[300:]
+
+
 @asynccontextmanager
 async def serving(script: ScriptedSmtp | ScriptedHttp) -> AsyncIterator[ScriptedSmtp | ScriptedHttp]:
     """Run it on a free port of 127.0.0.1 until the block ends, and its connections with it."""
@@ -169,7 +174,7 @@ class Sender:
     async def send(self) -> Sent:
         """One message; its phases tile its time, whatever became of it."""
         session = await self.pool.acquire()
-        message = Message(self.seq, f"run-{self.seq}", "s@x.example", self.recipients, self.payload)
+        message = Message(self.seq, f"run-{self.seq}", "s@x.example", self.recipients, *in_two(self.payload))
         self.seq += 1
         span = Span(RunClock())
         answer = await session.send(message, span, int(self.timeout_s * 1e9))
