@@ -62,7 +62,6 @@ class Link:
         "_recv",
         "_room",
         "_send",
-        "_sendmsg",
         "_sock",
         "closed",
         "tls",
@@ -73,7 +72,6 @@ class Link:
         self._receiver: Receiver | None = receiver
         """Forgotten once the link is closed, as it knows the link, too."""
         self._send, self._recv, self._fd = sock.send, sock.recv, sock.fileno()
-        self._sendmsg = sock.sendmsg
         self._room = FIRST_READ_BYTES
         self._out = bytearray()
         self.closed = False
@@ -133,7 +131,7 @@ class Link:
             self._out += tail
             return
         try:
-            sent = self._sendmsg((data, tail)) if tail else self._send(data)
+            sent = self._sock.sendmsg((data, tail)) if tail else self._send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError as error:
