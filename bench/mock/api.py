@@ -58,15 +58,18 @@ async def serve_api(
     alarm: Alarm,
     seed: int,
     any_host: bool = False,
+    at_root: str | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on bound sockets until cancelled, then stop within half a second.
 
     `credentials` holds what each provider's callers have to show. `any_host` lets a Host header name more
-    than this machine, for a mock that is meant to be reached from others. The service time runs from the
-    last byte of a request to the first of its answer. `task_status` is told when connections are taken.
+    than this machine, for a mock that is meant to be reached from others. `at_root` names a provider that has
+    the server to itself, for clients whose paths cannot be told to begin with something. The service time runs
+    from the last byte of a request to the first of its answer. `task_status` is told when connections are
+    taken.
     """
-    app = Application(providers, credentials, decider, taken_log, alarm, Random(seed), any_host)
+    app = Application(providers, credentials, decider, taken_log, alarm, Random(seed), any_host, at_root)
     state = ServerState()
     config = _config(app)
     loop = asyncio.get_running_loop()
@@ -197,6 +200,7 @@ class Application:
         alarm: Alarm,
         rng: Random,
         any_host: bool,
+        at_root: str | None = None,
     ) -> None:
         self._providers = providers
         self._credentials = credentials
@@ -205,11 +209,12 @@ class Application:
         self._alarm = alarm
         self._rng = rng
         self._any_host = any_host
+        self._at_root = at_root
         self._deciding: set[asyncio.Future[bool]] = set()
         self._stopped = False
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        name, path = _split(scope)
+        name, path = _split(scope, self._at_root)
         provider = self._providers.get(name)
         limit = provider.facts.api.max_request_bytes or KEEP_LIMIT if provider else 0
         body, whole = await _read(receive, limit)
@@ -266,11 +271,12 @@ def _is_local(scope: HTTPScope) -> bool:
     return len(hosts) == 1 and _HOST_PORT.sub(b"", hosts[0].lower()) in LOCAL_HOSTS
 
 
-def _split(scope: HTTPScope) -> tuple[str, str]:
+def _split(scope: HTTPScope, at_root: str | None) -> tuple[str, str]:
     """`/sendgrid/v3/mail/send?x=1` -> `sendgrid`, `/v3/mail/send?x=1`."""
-    name, slash, path = scope["raw_path"].decode("ascii", "replace")[1:].partition("/")
+    whole = scope["raw_path"].decode("ascii", "replace")
+    name, slash, path = ("", "", whole) if at_root is not None else whole[1:].partition("/")
     query = scope["query_string"].decode("ascii", "replace")
-    return name, slash + path + (f"?{query}" if query else "")
+    return at_root or name, slash + path + (f"?{query}" if query else "")
 
 
 def _texts(scope: HTTPScope) -> Headers:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
@@ -61,12 +61,16 @@ class SmtpFacts:
     tls_ports: tuple[int, ...]
     """TLS from the first byte."""
     user: str
-    """What the user name is, in words."""
+    """What user name and password are, in words."""
     environment: EnvironmentNames | None = None
     max_message_bytes: int | None = None
     max_recipients: int | None = None
     max_connections: int | None = None
     max_messages_per_connection: int | None = None
+    headers: tuple[str, ...] = ()
+    """Header fields of a message that mean something to the provider."""
+    throttling: tuple[tuple[int, str], ...] = ()
+    """(code, part of the text) of the replies that say: too much, later"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,32 @@ class ApiFacts:
     max_batch: int | None = None
     """Messages in one batch call."""
     calls_per_s: float | None = None
+    max_batch_bytes: int | None = None
+    """Of one batch call, where that is another limit than a single call's."""
+    rate_headers: tuple[str, ...] = ()
+    """Response headers, in lower case, that tell how much of a rate limit is left."""
+    idempotency: str | None = None
+    """What keeps a repeated call from sending twice, in words; None: nothing documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFacts:
+    """How a send is made harmless; at least one of the two ways exists."""
+
+    api: str | None = None
+    """The switch over the API, in words; None: there is none."""
+    smtp: str | None = None
+    """The same over SMTP."""
+    recipient: str | None = None
+    """The simulator's address, where the switch is to send to that instead."""
+    key: str | None = None
+    """The literal API key that is the switch, where it is one."""
+    base_url: str | None = None
+    """Of the API, where the sandbox is a service of its own."""
+    smtp_host: str | None = None
+    """The same over SMTP."""
+    caveat: str = ""
+    """What such a number is not, as a sentence for reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +122,8 @@ class ProviderFacts:
     title: str
     smtp: SmtpFacts
     api: ApiFacts
-    sandbox: str | None = None
-    """The switch that makes a send harmless, in words; None: there is none."""
+    sandbox: SandboxFacts | None = None
+    """None: there is none."""
     unconfirmed: tuple[str, ...] = ()
     """Facts above or about it that no source of the vendor's states."""
 
@@ -114,6 +144,58 @@ class Request:
     def header(self, name: str) -> str | None:
         """The first header of that name (lower case on the mock's side), else None."""
         return _first(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """What stands in a batch call once for every message, with that message's placeholders filled in."""
+
+    item: bytes
+    separator: bytes = b","
+    """Between two items."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRequest:
+    """A call that carries several messages, without credentials and before they are put in."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: tuple[bytes | Each, ...]
+    key: str
+    """The placeholder of a message's key in every item."""
+    recipient: str | None = None
+    """The placeholder of a message's recipient, where each message has one of its own."""
+
+    def filled(self, messages: Sequence[tuple[str, str]]) -> Request:
+        """The call for these messages, at least one: the key and the recipient of each."""
+        pieces = [
+            piece if isinstance(piece, bytes) else piece.separator.join(self._items(piece, messages))
+            for piece in self.body
+        ]
+        return Request(self.method, self.path, self.headers, b"".join(pieces))
+
+    def _items(self, piece: Each, messages: Sequence[tuple[str, str]]) -> Iterator[bytes]:
+        for key, recipient in messages:
+            item = piece.item.replace(self.key.encode(), key.encode())
+            yield (
+                item if self.recipient is None else item.replace(self.recipient.encode(), recipient.encode())
+            )
+
+
+def batch_of(
+    parts: Parts, path: str, headers: Headers, body: tuple[bytes | Each, ...], method: str = "POST"
+) -> BatchRequest:
+    """The batch call that is made of a message's parts. With one recipient its address counts as that of
+    the message, to be replaced by each message's own."""
+    recipient = parts.recipients[0] if len(parts.recipients) == 1 else None
+    return BatchRequest(method, path, headers, body, parts.key, recipient)
+
+
+def json_batch(before: str, item: object, after: str) -> tuple[bytes | Each, ...]:
+    """The body of a batch call that lists its messages as JSON, between two pieces of JSON text."""
+    return before.encode(), Each(json_bytes(item)), after.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +285,19 @@ class Provider(Protocol):
         """What is known about it."""
         ...
 
+    def configured(self, region: str | None, settings: Mapping[str, str]) -> Provider:
+        """The same provider for one of its regions, told what else it must be told
+        (`EnvironmentNames.settings`, by name). Without them it has made-up ones, which a mock takes."""
+        ...
+
     def request(self, parts: Parts, *, sandbox: bool = False) -> Request:
         """The call that sends `parts`; addresses and key appear in it as given, so that placeholders
         survive. `sandbox` sets the provider's own switch. Raises UsageError for what it cannot carry."""
+        ...
+
+    def batch_request(self, parts: Parts, *, sandbox: bool = False) -> BatchRequest:
+        """The call that sends many messages like `parts`, each with its own key. Raises UsageError where the
+        provider has no such call, or one that cannot carry this."""
         ...
 
     def auth_headers(self, auth: Auth | None, request: Request | None = None) -> Headers:
@@ -214,6 +306,15 @@ class Provider(Protocol):
 
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """What became of the message. Never raises, whatever the response holds."""
+        ...
+
+    def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
+        """What became of each of the `count` messages of a batch call, in order. Never raises."""
+        ...
+
+    def smtp_headers(self, key: str, *, sandbox: bool = False) -> Headers:
+        """Header fields that a message needs towards this provider over SMTP: the key where the provider's
+        events show it again, the sandbox's switch. Raises UsageError where there is no such switch."""
         ...
 
     def smtp_auth(self, auth: Auth) -> Auth:
@@ -373,7 +474,17 @@ def unclear(anomaly: str) -> Judgement:
     return Judgement(Outcome.UNKNOWN, error="protocol", anomaly=anomaly)
 
 
+def alike(judgement: Judgement, count: int) -> tuple[Judgement, ...]:
+    """The same for every message of a call."""
+    return (judgement,) * count
+
+
 # ----------------------------------------------------------------------- serving
+
+
+def json_bytes(shape: object) -> bytes:
+    """JSON as we send it: UTF-8, nothing escaped that need not be, so that placeholders survive."""
+    return json.dumps(shape, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
 
 
 def json_response(status: int, shape: object, headers: Headers = ()) -> Response:

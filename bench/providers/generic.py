@@ -6,13 +6,16 @@ There is no contract to hold it to, so any 2xx answer counts as accepted.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from random import Random
 
+from bench.errors import UsageError
 from bench.model import Auth, Outcome, Parts
 from bench.providers.base import (
     Answered,
     ApiFacts,
     AuthScheme,
+    BatchRequest,
     Complaint,
     Headers,
     Judgement,
@@ -20,6 +23,7 @@ from bench.providers.base import (
     Request,
     Served,
     SmtpFacts,
+    alike,
     basic,
     bearer,
     is_id,
@@ -52,6 +56,10 @@ class Generic:
     title = FACTS.title
     facts = FACTS
 
+    def configured(self, region: str | None, settings: Mapping[str, str]) -> Generic:
+        """See `Provider.configured`: there is nothing to be told."""
+        return self
+
     def request(self, parts: Parts, *, sandbox: bool = False) -> Request:
         """See `Provider.request`: a server of one's own needs no sandbox."""
         headers = (("Accept", "*/*"), ("Content-Type", "message/rfc822"))
@@ -72,6 +80,18 @@ class Generic:
             if found is not None and is_id(found):
                 return Judgement(Outcome.ACCEPTED, (found,))
         return _NAMELESS
+
+    def batch_request(self, parts: Parts, *, sandbox: bool = False) -> BatchRequest:
+        """See `Provider.batch_request`."""
+        raise UsageError("batch: a server of one's own (provider: generic) takes one message a call")
+
+    def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
+        """See `Provider.judge_batch`."""
+        return alike(self.judge(response, sandbox=sandbox), count)
+
+    def smtp_headers(self, key: str, *, sandbox: bool = False) -> Headers:
+        """See `Provider.smtp_headers`: none."""
+        return ()
 
     def smtp_auth(self, auth: Auth) -> Auth:
         """See `Provider.smtp_auth`: as given."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from email.utils import parseaddr
 from random import Random
 
@@ -15,6 +14,7 @@ from bench.providers.base import (
     Answered,
     ApiFacts,
     AuthScheme,
+    BatchRequest,
     BodyError,
     Complaint,
     EnvironmentNames,
@@ -23,10 +23,15 @@ from bench.providers.base import (
     ProviderFacts,
     Request,
     Response,
+    SandboxFacts,
     Served,
     SmtpFacts,
+    alike,
+    batch_of,
     bearer,
     is_id,
+    json_batch,
+    json_bytes,
     json_response,
     made_up,
     media_type,
@@ -55,6 +60,8 @@ FACTS = ProviderFacts(
         max_message_bytes=_LIMIT,
         max_connections=10_000,
         max_messages_per_connection=5_000,
+        headers=("X-SMTPAPI",),
+        throttling=((451, "Maximum credits exceeded"),),
     ),
     api=ApiFacts(
         base_urls={"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"},
@@ -64,8 +71,12 @@ FACTS = ProviderFacts(
         max_recipients=sendgrid_rules.MAX_RECIPIENTS,
         max_batch=sendgrid_rules.MAX_PERSONALIZATIONS,
         calls_per_s=10_000,
+        rate_headers=("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
     ),
-    sandbox="mail_settings.sandbox_mode.enable in the API call (answers 200 instead of 202); none over SMTP",
+    sandbox=SandboxFacts(
+        api="mail_settings.sandbox_mode.enable in the call",
+        caveat="It only validates, answers 200 instead of 202, and fires no events.",
+    ),
     unconfirmed=(
         "smtp.eu.sendgrid.net: only in other people's code",
         "10,000 calls/s: from an old FAQ; no number is committed to today",
@@ -81,27 +92,20 @@ class SendGrid:
     title = FACTS.title
     facts = FACTS
 
+    def configured(self, region: str | None, settings: Mapping[str, str]) -> SendGrid:
+        """See `Provider.configured`: no call differs by region."""
+        return self
+
     def request(self, parts: Parts, *, sandbox: bool = False) -> Request:
         """See `Provider.request`. All recipients share one personalization, as one message has them."""
-        body: dict[str, object] = {
-            "personalizations": [
-                {
-                    "to": [{"email": address} for address in parts.recipients],
-                    "custom_args": {_KEY_ARGUMENT: parts.key},
-                }
-            ],
-            "from": {"email": parts.sender},
-            **_headers(parts.headers),
-            "subject": parts.subject,
-            "content": _content(parts),
-        }
-        if parts.attachments:
-            body["attachments"] = [_attachment(each) for each in parts.attachments]
-        if sandbox:
-            body["mail_settings"] = {"sandbox_mode": {"enable": True}}
-        encoded = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
-        headers = (("Accept", "application/json"), ("Content-Type", "application/json"))
-        return Request("POST", _SEND, headers, encoded)
+        body = {"personalizations": [_personalization(parts)], **_shared(parts, sandbox=sandbox)}
+        return Request("POST", _SEND, _JSON, json_bytes(body))
+
+    def batch_request(self, parts: Parts, *, sandbox: bool = False) -> BatchRequest:
+        """See `Provider.batch_request`: a personalization for each message, the rest once."""
+        rest = json_bytes(_shared(parts, sandbox=sandbox)).decode("utf-8")
+        body = json_batch('{"personalizations":[', _personalization(parts), f"],{rest[1:]}")
+        return batch_of(parts, _SEND, _JSON, body)
 
     def auth_headers(self, auth: Auth | None, request: Request | None = None) -> Headers:
         """See `Provider.auth_headers`."""
@@ -121,6 +125,16 @@ class SendGrid:
         if not ids and not sandbox:
             return unclear("no_id")
         return Judgement(Outcome.ACCEPTED, message_ids=ids)
+
+    def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
+        """See `Provider.judge_batch`: all or nothing, one id for the call."""
+        return alike(self.judge(response, sandbox=sandbox), count)
+
+    def smtp_headers(self, key: str, *, sandbox: bool = False) -> Headers:
+        """See `Provider.smtp_headers`."""
+        if sandbox:
+            raise UsageError("SendGrid has no sandbox over SMTP; use transport: api")
+        return (("X-SMTPAPI", json_bytes({"unique_args": {_KEY_ARGUMENT: key}}).decode("ascii")),)
 
     def smtp_auth(self, auth: Auth) -> Auth:
         """See `Provider.smtp_auth`."""
@@ -149,6 +163,30 @@ class SendGrid:
 
 
 # -------------------------------------------------------------------- the request
+
+_JSON = (("Accept", "application/json"), ("Content-Type", "application/json"))
+
+
+def _personalization(parts: Parts) -> dict[str, object]:
+    return {
+        "to": [{"email": address} for address in parts.recipients],
+        "custom_args": {_KEY_ARGUMENT: parts.key},
+    }
+
+
+def _shared(parts: Parts, *, sandbox: bool) -> dict[str, object]:
+    """What all personalizations have in common."""
+    shared: dict[str, object] = {
+        "from": {"email": parts.sender},
+        **_headers(parts.headers),
+        "subject": parts.subject,
+        "content": _content(parts),
+    }
+    if parts.attachments:
+        shared["attachments"] = [_attachment(each) for each in parts.attachments]
+    if sandbox:
+        shared["mail_settings"] = {"sandbox_mode": {"enable": True}}
+    return shared
 
 
 def _headers(headers: Headers) -> dict[str, object]:
