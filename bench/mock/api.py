@@ -65,7 +65,7 @@ async def serve_api(
 
     `credentials` holds what each provider's callers have to show. `any_host` lets a Host header name more
     than this machine, for a mock that is meant to be reached from others. `at_root` names a provider that has
-    the server to itself, for clients whose paths cannot be told to begin with something. The service time runs
+    the server to itself, for clients that cannot be told to begin their paths with something. The time runs
     from the last byte of a request to the first of its answer. `task_status` is told when connections are
     taken.
     """
