@@ -27,7 +27,7 @@ from bench.errors import SetupError
 from bench.guard import Guard
 from bench.hiccup import Hiccups, watching
 from bench.limits import allow_open_files
-from bench.message import Composer, build_parts
+from bench.message import build_parts
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec, Ready
 from bench.model import (
@@ -40,7 +40,7 @@ from bench.model import (
     TargetKind,
     Transport,
 )
-from bench.providers import payload_for
+from bench.providers import composer_for
 from bench.redact import secrets_of
 from bench.transports import session_maker
 from bench.worker.job import Job
@@ -129,10 +129,10 @@ class _Runner:
     async def _alone(self, case: Case, endpoint: Endpoint, seed: int) -> CaseRun:
         """This process sends everything."""
         parts = build_parts(case.message, seed=seed, date=self.started_at)
-        payload, request = payload_for(case, parts)
+        composer, request = composer_for(case, parts, self.writer.key_prefix(case))
         engine = Engine(
             case=case,
-            composer=Composer(case.message, payload, self.writer.key_prefix(case)),
+            composer=composer,
             make_session=session_maker(case, endpoint, self.options.guard, request, self.alarm),
             recorder=self.writer,
             clock=self.clock,

@@ -114,9 +114,9 @@ def _build_message(case: Case) -> None:
     """Builds a case's message as it would travel, so that what cannot be built is found before a run."""
     from bench.clock import utc_now
     from bench.message import build_parts
-    from bench.providers import payload_for
+    from bench.providers import composer_for
 
-    payload_for(case, build_parts(case.message, seed=0, date=utc_now()))
+    composer_for(case, build_parts(case.message, seed=0, date=utc_now()), "check")
 
 
 class _Redacted:

@@ -259,12 +259,13 @@ class Engine:
                 while self._seq < (self._pacer.count or 0):
                     slot_due_ns = self._due_ns(self._seq)
                     assert slot_due_ns is not None
-                    message = self._compose(self._seq)
+                    warming = self._seq < self._warmup
+                    message = self._compose(self._warmup if warming else self._pacer.count)
                     await self.alarm.sleep_until(slot_due_ns)
                     ready_ns = self._now()
                     if self._seq == first_measured:
                         self._marks.begin(ready_ns)
-                    self._seq += self._step
+                    self._seq += self._step * (len(message.members) or 1)
                     hands.take(_Slot(message, self.share.number, slot_due_ns, ready_ns))
                     await checkpoint()  # it starts now, not when the next one has been composed
             hands.dismiss()
@@ -304,19 +305,30 @@ class Engine:
         while not self.stop and (until is None or self._seq < until):
             if deadline_ns is not None and self._now() >= deadline_ns:
                 return
-            message = self._compose(self._seq)
-            self._seq += self._step
+            message = self._compose(until)
+            self._seq += self._step * (len(message.members) or 1)
             await self._one(_Slot(message, number, None, self._now()))
 
     def _due_ns(self, seq: int) -> int | None:
         offset_ns = self._pacer.due_ns(seq)
         return None if offset_ns is None else self._start_ns + offset_ns
 
-    def _compose(self, seq: int) -> Message:
+    def _compose(self, end: int | None) -> Message:
+        """What is sent next: the next message, or a call with the next messages below `end`."""
+        seq = self._seq
+        self._reserve(seq)
+        if self.composer.batch == 1:
+            return self.composer.compose(seq)
+        full = seq + self.composer.batch * self._step
+        seqs = range(seq, full if end is None else min(full, end), self._step)
+        for each in seqs:
+            self._reserve(each)
+        return self.composer.compose_call(seqs)
+
+    def _reserve(self, seq: int) -> None:
         if seq >= self._reserved:
             self.recorder.reserve(seq, self.case.id)
             self._reserved = seq + RESERVATION * self._step
-        return self.composer.compose(seq)
 
     async def _drop_the_rest(self) -> None:
         """Record what was scheduled and, the case having been stopped, will never be started."""
@@ -335,7 +347,7 @@ class Engine:
         try:
             await self._in_flight.acquire()
         except anyio.get_cancelled_exc_class():
-            self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
+            self._drop_slot(slot)
             raise
         try:
             await self._one(slot)
@@ -365,8 +377,12 @@ class Engine:
                     release, took_ns = await self._give_back(session, answer)
             finally:  # cut off or not, the message has ended
                 self._note_end(span, accepted=accepted)
-                self.progress.done += 1
-                self._append(self._sample(slot, session, span, answer, release, took_ns))
+                if slot.message.members:
+                    self._record_call(slot, session, span, answer)
+                else:
+                    self.progress.done += 1
+                    self.progress.accepted += accepted
+                    self._append(self._sample(slot, session, span, answer, release, took_ns))
 
     async def _session_for(self, slot: _Slot) -> Session | None:
         """Wait for a session; None if the run is over by then, and the message is dropped."""
@@ -380,7 +396,7 @@ class Engine:
                     session = found
         finally:
             if session is None:
-                self._drop(slot.message.seq, slot.due_ns, slot.ready_ns)
+                self._drop_slot(slot)
         return session
 
     def _note_end(self, span: Span, *, accepted: bool) -> None:
@@ -390,7 +406,6 @@ class Engine:
         if end_ns > self._marks.ended_ns:
             self._marks.ended_ns = end_ns
         if accepted:
-            self.progress.accepted += 1
             took_ns = end_ns - span.start_ns
             if self._shortest_ns is None or took_ns < self._shortest_ns:
                 self._shortest_ns = took_ns
@@ -406,6 +421,10 @@ class Engine:
             with anyio.CancelScope(shield=True):
                 release = await self._pool.release(session, clean=False, refused=refused)
         return release, self._now() - begun_ns
+
+    def _drop_slot(self, slot: _Slot) -> None:
+        for message in slot.message.members or (slot.message,):
+            self._drop(message.seq, slot.due_ns, slot.ready_ns)
 
     def _drop(self, seq: int, due_ns: int | None, ready_ns: int | None = None) -> None:
         """Record a message that is not going to be started."""
@@ -488,6 +507,18 @@ class Engine:
             None,
         )
         return tuple.__new__(Sample, values)  # a third of what the constructor takes, which is not compiled
+
+    def _record_call(self, slot: _Slot, session: Session, span: Span, answer: Answer) -> None:
+        """A row for each message of a batch call; the times are the call's."""
+        members = slot.message.members
+        answers = answer.each or (answer,) * len(members)
+        for index, (message, each) in enumerate(zip(members, answers, strict=True)):
+            own = _Slot(message, slot.worker, slot.due_ns, slot.ready_ns)
+            sample = self._sample(own, session, span, each, NOTHING, 0)
+            self.progress.done += 1
+            self.progress.accepted += each.outcome is _ACCEPTED
+            # Of the bytes that were sent nobody can say whose they are.
+            self._append(sample._replace(bytes_sent=None, batch_id=slot.message.key, batch_index=index))
 
     def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks

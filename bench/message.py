@@ -20,7 +20,7 @@ import email.utils
 import quopri
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from email.headerregistry import (
     ContentDispositionHeader,
@@ -86,18 +86,35 @@ def build_parts(spec: MessageSpec, *, seed: int, date: datetime) -> Parts:
     return _Draft(spec, seed, date).parts()
 
 
+Fill = Callable[[Sequence[tuple[str, str]]], bytes]
+
+
 class Composer:
     """Makes message number `seq` out of a payload with placeholders.
 
-    The payload is split once; composing is one join, up to where the last placeholder was.
+    The payload is split once; composing is one join, up to where the last placeholder was. With `fill`,
+    which puts (key, recipient) of several messages into the body of a batch call, it makes calls.
     """
 
-    __slots__ = ("_dotted", "_eight_bit", "_pieces", "_recipients", "_rotate", "_run_id", "_sender", "_tail")
+    __slots__ = (
+        "_dotted", "_eight_bit", "_fill", "_pieces", "_recipients", "_rotate", "_run_id", "_sender", "_tail",
+        "batch",
+    )  # fmt: skip
 
-    def __init__(self, spec: MessageSpec, payload: bytes, run_id: str) -> None:
+    def __init__(
+        self,
+        spec: MessageSpec,
+        payload: bytes,
+        run_id: str,
+        *,
+        fill: Fill | None = None,
+        batch: int = 1,
+    ) -> None:
         if _RUN_ID.match(run_id) is None:
             raise ValueError(f"{run_id!r} cannot stand in a message id")
-        self._run_id = run_id
+        self._run_id, self._fill = run_id, fill
+        self.batch = batch
+        """Messages in a call."""
         self._sender, self._recipients = spec.sender, spec.recipients
         self._rotate = spec.rotate_recipients
         # What is put in for the placeholders is ASCII, begins with a letter or digit and has no line ends.
@@ -116,12 +133,21 @@ class Composer:
             head = key.encode().join(self._pieces[0])
             values = (
                 seq, key, self._sender, self._recipients, head, self._tail, self._dotted, self._eight_bit,
+                (),
             )  # fmt: skip
             return tuple.__new__(Message, values)  # see `Engine._sample`
         recipient = self._recipients[seq % len(self._recipients)]
         patched = [key.encode().join(piece) for piece in self._pieces]
         head = recipient.encode().join(patched)
         return Message(seq, key, self._sender, (recipient,), head, self._tail, self._dotted, self._eight_bit)
+
+    def compose_call(self, seqs: Sequence[int]) -> Message:
+        """The call that carries these messages, at least one."""
+        assert self._fill is not None
+        members = tuple([self.envelope(seq) for seq in seqs])
+        body = self._fill([(each.key, each.recipients[0]) for each in members])
+        first = members[0]
+        return Message(first.seq, first.key, first.sender, first.recipients, body, members=members)
 
     def envelope(self, seq: int) -> Message:
         """Message `seq` without its payload, for the record of one that will not be sent."""

@@ -325,6 +325,8 @@ class Case:
     """Processes that share the load."""
     source_address: str | None = None
     """The local address to connect from; None: the kernel's choice."""
+    batch: int | None = None
+    """Messages in a call of the API; 0: as many as the provider takes. None: one, by the call for one."""
 
     @property
     def shaped_rtt_ns(self) -> int | None:
@@ -375,6 +377,8 @@ class Message(NamedTuple):
     """Whether a line may begin with a dot. To look for one takes longer than all else about a message."""
     eight_bit: bool | None = None
     """Whether a byte is over 127; None: to be looked up, which takes a while with a large message."""
+    members: tuple[Message, ...] = ()
+    """Of a batch call: the messages in it, without their payloads; the first one's names are the call's."""
 
     @property
     def payload(self) -> bytes:

@@ -33,3 +33,5 @@ class Answer(NamedTuple):
     notes: Notes | None = None
     replies: bytes | None = None
     """SMTP: the reply to each command; of an accepted message the codes alone."""
+    each: tuple[Answer, ...] = ()
+    """Of a batch call that was answered: how each of its messages ended, in their order."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from bench.model import Case, Parts, Transport
-from bench.providers.base import Provider, Request
+from collections.abc import Sequence
+
+from bench.errors import UsageError
+from bench.message import Composer
+from bench.model import Case, Parts, TargetKind, Transport
+from bench.providers.base import BatchRequest, Provider, ProviderFacts, Request
 from bench.providers.generic import Generic
 from bench.providers.sendgrid import SendGrid
 
@@ -25,12 +29,35 @@ def get_provider(name: str) -> Provider:
         raise ValueError(f"unknown provider {name!r}; known: {', '.join(PROVIDERS)}") from None
 
 
-def payload_for(case: Case, parts: Parts) -> tuple[bytes, Request | None]:
-    """What travels for one message of this case, and for an API the request around it.
+def composer_for(case: Case, parts: Parts, run_id: str) -> tuple[Composer, Request | BatchRequest | None]:
+    """What makes the messages of a case, or its calls, and for an API the request around them.
 
-    The bytes carry the placeholders of `parts`; a `Composer` fills them in.
+    Raises UsageError for what the provider cannot carry.
     """
     if case.transport is Transport.SMTP:
-        return parts.mime, None
-    request = get_provider(case.provider).request(parts)
-    return request.body, request
+        return Composer(case.message, parts.mime, run_id), None
+    provider, sandbox = provider_of(case), case.target.kind is TargetKind.SANDBOX
+    if case.batch is None:
+        request = provider.request(parts, sandbox=sandbox)
+        return Composer(case.message, request.body, run_id), request
+    call = provider.batch_request(parts, sandbox=sandbox)
+    size = _batch_size(case.batch, provider.facts)
+
+    def fill(messages: Sequence[tuple[str, str]]) -> bytes:
+        return call.filled(messages).body
+
+    return Composer(case.message, b"", run_id, fill=fill, batch=size), call
+
+
+def _batch_size(asked: int, facts: ProviderFacts) -> int:
+    most = facts.api.max_batch
+    if most is None and not asked:
+        raise UsageError(f"batch: {facts.title} publishes no maximum; write a number instead of max")
+    if most is not None and asked > most:
+        raise UsageError(f"batch: {facts.title} takes at most {most} messages in a call, not {asked}")
+    return asked or most or 1
+
+
+def provider_of(case: Case) -> Provider:
+    """The provider of a case. Raises ValueError for one that is not known."""
+    return get_provider(case.provider)

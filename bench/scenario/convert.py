@@ -87,6 +87,7 @@ class Converter:
             timeout_ns=values.timeout,
             workers=self._workers(values, tree, load, pool),
             source_address=self._source_address(values, tree, target),
+            batch=self._batch(values, point, transport),
         )
 
     def _target(self, values: form.CaseForm, tree: Node) -> tuple[Target, Transport]:
@@ -134,6 +135,14 @@ class Converter:
             text = f"{client} does not speak {transport.value}; write client: {{smtp: ..., api: ...}}"
             self._problems.add(tree.nearest("client"), text)
         return client
+
+    def _batch(self, values: form.CaseForm, point: Point, transport: Transport) -> int | None:
+        if transport is Transport.API or values.batch is None:
+            return values.batch
+        if "transport" not in point.varying:
+            text = "SMTP sends one message at a time; remove it, or use transport: api"
+            self._problems.add(point.tree.nearest("batch"), text)
+        return None
 
     def _message(self, values: form.CaseForm, tree: Node) -> MessageSpec:
         node = tree.entries.get("message") or Node({}, "message", tree.line, tree.column)
@@ -237,7 +246,7 @@ def _meaningful(
     varying: Mapping[str, str], transport: Transport, connection: str, client: str
 ) -> dict[str, str]:
     """What varies and makes a difference to a case: only that is part of its labels and its id."""
-    idle = {"client.api" if transport is Transport.SMTP else "client.smtp"}
+    idle = {"client.api", "batch"} if transport is Transport.SMTP else {"client.smtp"}
     if connection == Connection.UNPOOLED.value:
         idle |= _KEEPING
     if client not in known.GROUPING_CLIENTS or transport is Transport.API:

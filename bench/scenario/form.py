@@ -23,6 +23,7 @@ from bench.scenario import known
 from bench.scenario.values import (
     ApiClient,
     Bandwidth,
+    Batch,
     Client,
     ConnectionName,
     Count,
@@ -310,6 +311,10 @@ class CaseForm(Form):
         Annotated[Mode, Tag("short")] | Annotated[TlsForm, Tag("full")], Discriminator(_short_or_full)
     ] = Field(default_factory=TlsForm)
     auth: AuthForm | None = None
+    batch: Batch = Field(
+        None,
+        description="Messages in one call of the API, as a number or max; off (default): a call for each.",
+    )
     pool: PoolForm = Field(default_factory=PoolForm)
     smtp: SmtpForm = Field(default_factory=SmtpForm)
     timeout: Span = Field(

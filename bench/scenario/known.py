@@ -20,7 +20,7 @@ GROUPING_CLIENTS = frozenset({"wire"})
 """SMTP clients that use PIPELINING and CHUNKING; the others say one command at a time whatever is offered."""
 
 NOT_BUILT = "not built yet in this version of sendbench"
-RESERVED_KEYS = frozenset({"batch", "faults", "retry", "compare"})
+RESERVED_KEYS = frozenset({"faults", "retry", "compare"})
 """Keys of the version 1 form whose feature is not built yet, by dotted name."""
 
 DEFAULT_PROVIDER = "generic"
@@ -32,5 +32,7 @@ DEFAULT_CONCURRENCY = 1
 MAX_WORKERS = 64
 """Most processes that may share the load of a case."""
 MAX_CASES = 1000
+MAX_BATCH = 10_000
+"""More messages than any provider takes in a call; what one takes is the provider's affair."""
 MAX_MESSAGES = 10_000_000
 """Most messages a case may send, warm-up included."""

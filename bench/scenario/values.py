@@ -100,6 +100,30 @@ def _recipients(value: object) -> int | str:
     return value
 
 
+def _batch(value: object) -> int | None:
+    """0 for `max`, None for `off`."""
+    if value in ("max", "off"):
+        return 0 if value == "max" else None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError("must be a number of messages, max or off")
+    if not 1 <= value <= known.MAX_BATCH:
+        raise ValueError(f"a call carries 1 to {known.MAX_BATCH} messages, not {value}")
+    return value
+
+
+Batch = Annotated[
+    int | None,
+    PlainValidator(_batch),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": known.MAX_BATCH},
+                {"enum": ["max", "off"]},
+            ]
+        }
+    ),
+]
+
 MAX_RECIPIENTS = 1000
 Recipients = Annotated[
     int | str,

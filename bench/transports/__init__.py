@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from bench.clock import Alarm
 from bench.errors import SetupError
 from bench.guard import Guard
-from bench.model import Case, Endpoint
+from bench.model import Case, Endpoint, TargetKind
 from bench.protocol.smtp_client import ClientConfig
 from bench.protocol.tls import TlsSessions
-from bench.providers import get_provider
-from bench.providers.base import Request
+from bench.providers import provider_of
+from bench.providers.base import BatchRequest, Request
 from bench.transports.connect import client_context
 from bench.transports.pool import NOTHING, Pool, Release
 from bench.transports.session import Answer, Session, Span
@@ -26,7 +26,12 @@ SessionMaker = Callable[[], Session]
 
 
 def session_maker(
-    case: Case, endpoint: Endpoint, guard: Guard, request: Request | None, alarm: Alarm, first_id: int = 1
+    case: Case,
+    endpoint: Endpoint,
+    guard: Guard,
+    request: Request | BatchRequest | None,
+    alarm: Alarm,
+    first_id: int = 1,
 ) -> SessionMaker:
     """What makes unconnected sessions for a case, numbered from `first_id` on.
 
@@ -48,14 +53,18 @@ class _Kit:
     endpoint: Endpoint
     guard: Guard
     context: ssl.SSLContext | None
-    request: Request | None
+    request: Request | BatchRequest | None
     alarm: Alarm
     next_id: Callable[[], int]
 
     @property
-    def call(self) -> Request:
+    def call(self) -> Request | BatchRequest:
         assert self.request is not None  # every case over an API has one
         return self.request
+
+    @property
+    def sandbox(self) -> bool:
+        return self.case.target.kind is TargetKind.SANDBOX
 
     @property
     def tls_sessions(self) -> TlsSessions | None:
@@ -79,12 +88,15 @@ def _wire_smtp(kit: _Kit) -> SessionMaker:
 
 
 def _wire_http(kit: _Kit) -> SessionMaker:
-    from bench.transports.wire_http import WireHttpSession, request_prefix
+    from bench.transports.wire_http import WireHttpSession, request_prefix, signer
 
-    endpoint, provider = kit.endpoint, get_provider(kit.case.provider)
+    endpoint, provider = kit.endpoint, provider_of(kit.case)
     tls, deadlines = kit.tls_sessions, Deadlines(kit.alarm)
     prefix = request_prefix(endpoint, provider, kit.call)
-    return lambda: WireHttpSession(endpoint, kit.guard, tls, kit.next_id(), provider, prefix, deadlines)
+    sign = signer(endpoint, provider, kit.call)
+    return lambda: WireHttpSession(
+        endpoint, kit.guard, tls, kit.next_id(), provider, prefix, deadlines, sign, sandbox=kit.sandbox
+    )
 
 
 def _aiosmtplib(kit: _Kit) -> SessionMaker:
@@ -102,9 +114,9 @@ def _smtplib(kit: _Kit) -> SessionMaker:
 def _httpx(kit: _Kit) -> SessionMaker:
     from bench.transports.httpx import HttpxSession, load_library
 
-    library, provider = load_library(kit.case.client), get_provider(kit.case.provider)
+    library, provider = load_library(kit.case.client), provider_of(kit.case)
     return lambda: HttpxSession(
-        library, kit.endpoint, kit.guard, kit.context, kit.next_id, provider, kit.call
+        library, kit.endpoint, kit.guard, kit.context, kit.next_id, provider, kit.call, sandbox=kit.sandbox
     )
 
 

@@ -21,10 +21,11 @@ from bench import __version__
 from bench.errors import SetupError
 from bench.guard import Guard
 from bench.model import Endpoint, Message, Outcome
-from bench.providers.base import Provider, Request, Response
+from bench.providers.base import BatchRequest, Provider, Request, Response
+from bench.transports.calls import answer_to, host_header, is_signed, signature, usual_headers
 from bench.transports.connect import handshake_round_trips, os_errno, resolve, tls_failure, unreachable
 from bench.transports.library import LibrarySession
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Recovery, Span
+from bench.transports.session import Answer, AttemptFailed, Recovery, Span
 
 if TYPE_CHECKING:
     import httpcore
@@ -73,7 +74,9 @@ class HttpxSession(LibrarySession):
         context: ssl.SSLContext | None,
         next_id: Callable[[], int],
         provider: Provider,
-        request: Request,
+        request: Request | BatchRequest,
+        *,
+        sandbox: bool = False,
     ) -> None:
         self.connection_id = next_id()
         self.uses = 0
@@ -85,7 +88,7 @@ class HttpxSession(LibrarySession):
         self._context = context
         self._next_id = next_id
         self._provider = provider
-        self._request = request
+        self._request, self._sandbox = request, sandbox
         self._client: httpx.AsyncClient | None = None
         self._stream: httpcore.AsyncNetworkStream | None = None
         """The last TCP connection. Cancelled in a TLS handshake, httpcore forgets that it has one."""
@@ -120,7 +123,7 @@ class HttpxSession(LibrarySession):
     async def _open(self, span: Span) -> httpx.AsyncClient:
         self._addresses = await resolve(self._endpoint, span, self._guard)
         span.enter("send")
-        self._headers = self._fixed_headers(secure=self._context is not None)
+        self._headers = self._fixed_headers()
         self._client = self._library.AsyncClient(
             verify=self._context or False,
             timeout=None,  # one deadline around the whole exchange instead of one for each read
@@ -139,16 +142,14 @@ class HttpxSession(LibrarySession):
         base = endpoint.path.rstrip("/") if path else endpoint.path
         return f"{scheme}://{host}:{endpoint.port}{base}{path}"
 
-    def _fixed_headers(self, secure: bool) -> dict[str, str]:
+    def _fixed_headers(self) -> dict[str, str]:
         endpoint = self._endpoint
-        default = 443 if secure else 80
-        name = f"[{endpoint.server_name}]" if ":" in endpoint.server_name else endpoint.server_name
         return {
-            "Host": name if endpoint.port == default else f"{name}:{endpoint.port}",
+            **dict((host_header(endpoint),)),
             "User-Agent": f"sendbench/{__version__}",
             "Accept-Encoding": "identity",
             **dict(self._request.headers),
-            **dict(self._provider.auth_headers(endpoint.auth)),
+            **dict(usual_headers(endpoint, self._provider)),
         }
 
     async def _send(self, client: httpx.AsyncClient, message: Message, span: Span) -> httpx.Response:
@@ -171,12 +172,17 @@ class HttpxSession(LibrarySession):
             return client.build_request(
                 self._request.method,
                 self._url(address),
-                headers=self._headers,
+                headers=self._headers_of(message),
                 content=message.payload,
                 extensions={"sni_hostname": self._endpoint.server_name, "trace": trace},
             )
         except (ValueError, self._library.InvalidURL) as error:
             raise AttemptFailed(_UNSENDABLE) from error
+
+    def _headers_of(self, message: Message) -> dict[str, str]:
+        if not is_signed(self._endpoint, self._provider):
+            return self._headers
+        return self._headers | dict(signature(self._endpoint, self._provider, self._request, message))
 
     def connected(self, address: str, stream: httpcore.AsyncNetworkStream) -> None:
         """A connection to this address has been opened for the current message."""
@@ -199,18 +205,8 @@ class HttpxSession(LibrarySession):
     def _judge(self, response: httpx.Response, body: bytes, message: Message) -> Answer:
         headers = tuple((name.lower(), value) for name, value in response.headers.multi_items())
         self._broken = not _is_kept(response)
-        judgement = self._provider.judge(Response(response.status_code, headers, body))
-        accepted = judgement.outcome is Outcome.ACCEPTED
-        return Answer(
-            judgement.outcome,
-            code=response.status_code,
-            reply=body[:REPLY_LIMIT],
-            error=judgement.error,
-            anomaly=judgement.anomaly,
-            message_id=judgement.message_id,
-            notes={**judgement.notes, **({"code": judgement.code} if judgement.code else {})} or None,
-            recipients_accepted=len(message.recipients) if accepted else 0,
-        )
+        found = Response(response.status_code, headers, body)
+        return answer_to(self._provider, found, message, sandbox=self._sandbox)
 
     async def recover(self) -> Recovery:
         """See `Session.recover`: every HTTP answer leaves a kept connection clean."""

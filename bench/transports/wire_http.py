@@ -8,6 +8,7 @@ that nobody reads. Times are those at which the link saw the bytes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import quote
 
@@ -16,13 +17,14 @@ import anyio
 from bench import __version__
 from bench.clock import Clock
 from bench.guard import Guard
-from bench.model import Endpoint, Message, Outcome, TlsMode, check_header
+from bench.model import Endpoint, Message, Outcome, check_header
 from bench.protocol.http_client import Reply, ResponseError, ResponseReader
 from bench.protocol.tls import TlsSessions
-from bench.providers.base import Headers, Provider, Request
+from bench.providers.base import BatchRequest, Headers, Provider, Request
+from bench.transports.calls import answer_to, host_header, is_signed, signature, usual_headers
 from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
 from bench.transports.link import Link
-from bench.transports.session import REPLY_LIMIT, Answer, AttemptFailed, Notes, Recovery, Span
+from bench.transports.session import Answer, AttemptFailed, Recovery, Span
 from bench.transports.tcp_info import TcpInfo, tcp_info
 from bench.transports.waiting import Deadlines, Handover
 
@@ -48,8 +50,8 @@ class WireHttpSession:
 
     __slots__ = (
         "_connecting", "_deadlines", "_endpoint", "_guard", "_info", "_info_ns", "_judged", "_link",
-        "_loop", "_message", "_prefix", "_provider", "_reader", "_size", "_span", "_tls", "_waiting",
-        "alive", "connection_id", "http_version", "tls_version", "uses",
+        "_loop", "_message", "_prefix", "_provider", "_reader", "_sandbox", "_sign", "_size", "_span", "_tls",
+        "_waiting", "alive", "connection_id", "http_version", "tls_version", "uses",
     )  # fmt: skip
 
     def __init__(
@@ -61,6 +63,9 @@ class WireHttpSession:
         provider: Provider,
         prefix: bytes,
         deadlines: Deadlines,
+        sign: Sign | None = None,
+        *,
+        sandbox: bool = False,
     ) -> None:
         self.connection_id = connection_id
         self.uses = 0
@@ -70,10 +75,11 @@ class WireHttpSession:
         """See `Session.alive`; False while a request is on its way, so that whatever ends it leaves it so."""
         self._endpoint, self._guard, self._tls = endpoint, guard, tls
         self._provider, self._prefix, self._deadlines = provider, prefix, deadlines
+        self._sign, self._sandbox = sign, sandbox
         self._loop = asyncio.get_running_loop()
         self._reader = ResponseReader()
-        self._judged: tuple[Reply, int, Answer] | None = None
-        """What the last reply was found to mean, for how many recipients."""
+        self._judged: tuple[Reply, tuple[int, int], Answer] | None = None
+        """What the last reply was found to mean, for how many recipients of how many messages."""
         self._link: Link | None = None
         self._connecting: anyio.CancelScope | None = None
         self._waiting: Handover[Answer | None] | None = None
@@ -96,6 +102,7 @@ class WireHttpSession:
         """See `Session.send`."""
         self.uses += 1
         link = self._link
+        signature = b"" if self._sign is None else self._sign(message)
         span.begin("dns" if link is None else "send")
         self._span, self._message, self._size = span, message, 0
         self._deadlines.set(self, timeout_ns)
@@ -104,7 +111,7 @@ class WireHttpSession:
                 link = await self._open(span)
             waiting: Handover[Answer | None] = Handover(self._loop)
             self._waiting = waiting
-            self._write(link, message, span)
+            self._write(link, message, signature, span)
             answer = await waiting
             assert answer is not None
             return answer
@@ -195,12 +202,12 @@ class WireHttpSession:
 
     # --------------------------------------------------------------------------- one request
 
-    def _write(self, link: Link, message: Message, span: Span) -> None:
+    def _write(self, link: Link, message: Message, signature: bytes, span: Span) -> None:
         """The whole request at once; what the kernel does not take now, the link sends later."""
         self.alive = False
         head, tail = message.head, message.tail
         size = len(head) + len(tail)
-        request = b"%b%d\r\n\r\n%b" % (self._prefix, size, head)
+        request = b"%b%d\r\n%b\r\n%b" % (self._prefix, size, signature, head)
         self._size = len(request) + len(tail)
         link.write(request, tail)
         if link.unsent:
@@ -297,15 +304,16 @@ class WireHttpSession:
         if self._info is not None:
             span.tcp_rtt_ns, span.retransmits = self._info
         assert self._message is not None
-        self._finish(self._judge(reply, len(self._message.recipients)))
+        self._finish(self._judge(reply, self._message))
 
-    def _judge(self, reply: Reply, recipients: int) -> Answer:
-        """The reader gives the same reply for the same bytes, and a judgement depends on nothing else."""
-        judged = self._judged
-        if judged is not None and judged[0] is reply and judged[1] == recipients:
+    def _judge(self, reply: Reply, message: Message) -> Answer:
+        """The reader gives the same reply for the same bytes, and a judgement depends on nothing else but
+        how many there are."""
+        judged, count = self._judged, (len(message.recipients), len(message.members))
+        if judged is not None and judged[0] is reply and judged[1] == count:
             return judged[2]
-        answer = _answer(self._provider, reply, recipients)
-        self._judged = reply, recipients, answer
+        answer = answer_to(self._provider, reply, message, sandbox=self._sandbox, extra=reply.extra)
+        self._judged = reply, count, answer
         return answer
 
     def _look_closer(self, link: Link, reply: Reply, now_ns: int) -> None:
@@ -315,25 +323,6 @@ class WireHttpSession:
             self.http_version = reply.head.version
             if link.tls is not None and self._tls is not None:
                 self._tls.keep(link.tls)  # a ticket of TLS 1.3 comes before the first answer
-
-
-def _answer(provider: Provider, reply: Reply, recipients: int) -> Answer:
-    judgement = provider.judge(reply)
-    notes: Notes = judgement.notes
-    if judgement.code:
-        notes = {**notes, "code": judgement.code}
-    return Answer(
-        judgement.outcome,
-        reply.head.status,
-        None,
-        reply.body[:REPLY_LIMIT],
-        judgement.error,
-        None,
-        judgement.anomaly or ("unsolicited" if reply.extra else None),
-        judgement.message_id,
-        recipients if judgement.outcome is Outcome.ACCEPTED else 0,
-        notes or None,
-    )
 
 
 def _lost(span: Span, error: OSError | None) -> Answer:
@@ -350,7 +339,23 @@ def _lost(span: Span, error: OSError | None) -> Answer:
 # ---------------------------------------------------------------------------- what goes out
 
 
-def request_prefix(endpoint: Endpoint, provider: Provider, request: Request) -> bytes:
+Sign = Callable[[Message], bytes]
+"""Makes the header lines that prove a request to be ours, where they depend on what is in it."""
+
+
+def signer(endpoint: Endpoint, provider: Provider, request: Request | BatchRequest) -> Sign | None:
+    """None where who calls is proved by the same lines in every request."""
+    if not is_signed(endpoint, provider):
+        return None
+
+    def sign(message: Message) -> bytes:
+        headers = signature(endpoint, provider, request, message)
+        return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("ascii")
+
+    return sign
+
+
+def request_prefix(endpoint: Endpoint, provider: Provider, request: Request | BatchRequest) -> bytes:
     """What every request of a case begins with, up to the number of its body's bytes; empty where a header
     cannot be written down."""
     base = endpoint.path.rstrip("/") if request.path else endpoint.path
@@ -365,11 +370,12 @@ def request_prefix(endpoint: Endpoint, provider: Provider, request: Request) -> 
         return b""
 
 
-def _headers(endpoint: Endpoint, provider: Provider, request: Request) -> Headers:
+def _headers(endpoint: Endpoint, provider: Provider, request: Request | BatchRequest) -> Headers:
     """Each name once; what the provider wants goes before what we would say."""
-    name = f"[{endpoint.server_name}]" if ":" in endpoint.server_name else endpoint.server_name
-    standard = 80 if endpoint.tls.mode is TlsMode.NONE else 443
-    host = name if endpoint.port == standard else f"{name}:{endpoint.port}"
-    ours = (("Host", host), ("User-Agent", f"sendbench/{__version__}"), ("Accept-Encoding", "identity"))
-    found = (*ours, *request.headers, *provider.auth_headers(endpoint.auth))
+    ours = (
+        host_header(endpoint),
+        ("User-Agent", f"sendbench/{__version__}"),
+        ("Accept-Encoding", "identity"),
+    )
+    found = (*ours, *request.headers, *usual_headers(endpoint, provider))
     return tuple({each[0].lower(): each for each in found}.values())

@@ -24,9 +24,9 @@ from bench.clock import Alarm, RunClock
 from bench.engine import Engine, Progress, Stop
 from bench.errors import BenchError
 from bench.guard import Guard
-from bench.message import Composer, build_parts
+from bench.message import build_parts
 from bench.model import CaseRun, Secret
-from bench.providers import payload_for
+from bench.providers import composer_for
 from bench.store import ShareWriter
 from bench.transports import session_maker
 from bench.worker.job import Job, Order, Word, dump, parse
@@ -133,7 +133,7 @@ def _engine(job: Job, ear: _Ear, alarm: Alarm) -> tuple[Engine, ShareWriter]:
     case, share = job.case, job.share
     endpoint = replace(job.endpoint, auth=job.auth)
     parts = build_parts(case.message, seed=job.seed, date=datetime.fromisoformat(job.started_at))
-    payload, request = payload_for(case, parts)
+    composer, request = composer_for(case, parts, job.key_prefix)
     first_id = 1 + share.number * IDS_EACH
     make_session = session_maker(case, endpoint, Guard(job.lab), request, alarm, first_id)
     log = ShareWriter(
@@ -141,7 +141,7 @@ def _engine(job: Job, ear: _Ear, alarm: Alarm) -> tuple[Engine, ShareWriter]:
     )
     engine = Engine(
         case=case,
-        composer=Composer(case.message, payload, job.key_prefix),
+        composer=composer,
         make_session=make_session,
         recorder=log,
         clock=RunClock(job.clock_offset_ns),

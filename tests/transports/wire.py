@@ -24,7 +24,7 @@ from bench.model import (
     TlsSettings,
     Transport,
 )
-from bench.providers import payload_for
+from bench.providers import composer_for
 from bench.transports import Answer, Pool, Release, Session, Span, session_maker
 from tests.store.samples import make_case
 
@@ -164,8 +164,8 @@ class Sender:
 
     def __post_init__(self) -> None:
         parts = build_parts(self.case.message, seed=1, date=datetime(2026, 11, 23, tzinfo=UTC))
-        payload, request = payload_for(self.case, parts)
-        self.payload = self.payload or payload
+        composer, request = composer_for(self.case, parts, "run")
+        self.payload = self.payload or composer.compose(0).payload
         self.make = session_maker(self.case, self.endpoint, Guard(), request, self.alarm)
         self.pool = Pool(
             PoolOptions(1), self.make, clock=RunClock(), keep=self.case.connection is Connection.POOLED
