@@ -7,6 +7,7 @@ imported by the command that needs it.
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -458,6 +459,28 @@ def init(path: Path) -> None:
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
     click.echo(f"{path}: edit it, then `sendbench validate {path}` and `sendbench run {path}`")
+
+
+@commands.command()
+@click.option("--details", is_flag=True, help="Everything known of each, and what is unconfirmed.")
+@_json_option
+@click.argument("names", nargs=-1, metavar="[PROVIDER...]")
+def providers(names: tuple[str, ...], details: bool, as_json: bool) -> None:
+    """Say which providers there are and what they offer."""
+    from bench.providers import PROVIDERS, get_provider
+    from bench.report import providers as listing
+
+    try:
+        facts = [get_provider(name).facts for name in names or PROVIDERS]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in facts]))
+    elif details or names:
+        click.echo("\n\n".join(listing.details(each) for each in facts))
+    else:
+        click.echo(listing.table(facts, shutil.get_terminal_size().columns))
+        click.echo("- : not published or none; sendbench providers --details says all that is known")
 
 
 @commands.command()
