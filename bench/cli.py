@@ -467,6 +467,8 @@ def init(path: Path) -> None:
 @click.argument("names", nargs=-1, metavar="[PROVIDER...]")
 def providers(names: tuple[str, ...], details: bool, as_json: bool) -> None:
     """Say which providers there are and what they offer."""
+    from dataclasses import asdict
+
     from bench.providers import PROVIDERS, get_provider
     from bench.report import providers as listing
 

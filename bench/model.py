@@ -327,6 +327,8 @@ class Case:
     """The local address to connect from; None: the kernel's choice."""
     batch: int | None = None
     """Messages in a call of the API; 0: as many as the provider takes. None: one, by the call for one."""
+    region: str | None = None
+    """One of the provider's; None: its default."""
 
     @property
     def shaped_rtt_ns(self) -> int | None:

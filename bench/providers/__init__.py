@@ -34,9 +34,10 @@ def composer_for(case: Case, parts: Parts, run_id: str) -> tuple[Composer, Reque
 
     Raises UsageError for what the provider cannot carry.
     """
+    provider = provider_of(case)
     if case.transport is Transport.SMTP:
         return Composer(case.message, parts.mime, run_id), None
-    provider, sandbox = provider_of(case), case.target.kind is TargetKind.SANDBOX
+    sandbox = case.target.kind is TargetKind.SANDBOX
     if case.batch is None:
         request = provider.request(parts, sandbox=sandbox)
         return Composer(case.message, request.body, run_id), request
@@ -59,5 +60,10 @@ def _batch_size(asked: int, facts: ProviderFacts) -> int:
 
 
 def provider_of(case: Case) -> Provider:
-    """The provider of a case. Raises ValueError for one that is not known."""
-    return get_provider(case.provider)
+    """The provider of a case, in its region. Raises ValueError for one that is not known."""
+    provider = get_provider(case.provider)
+    regions = dict.fromkeys((*provider.facts.api.base_urls, *provider.facts.smtp.hosts))
+    if case.region is not None and case.region not in regions:
+        known = f"; one of {', '.join(regions)}" if regions else ""
+        raise ValueError(f"region: {provider.title} has no region {case.region!r}{known}")
+    return provider.configured(case.region, {})

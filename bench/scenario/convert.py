@@ -88,6 +88,7 @@ class Converter:
             workers=self._workers(values, tree, load, pool),
             source_address=self._source_address(values, tree, target),
             batch=self._batch(values, point, transport),
+            region=values.region,
         )
 
     def _target(self, values: form.CaseForm, tree: Node) -> tuple[Target, Transport]:

@@ -311,6 +311,9 @@ class CaseForm(Form):
         Annotated[Mode, Tag("short")] | Annotated[TlsForm, Tag("full")], Discriminator(_short_or_full)
     ] = Field(default_factory=TlsForm)
     auth: AuthForm | None = None
+    region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = Field(
+        None, description="One of the provider's regions, as `sendbench providers` names them."
+    )
     batch: Batch = Field(
         None,
         description="Messages in one call of the API, as a number or max; off (default): a call for each.",

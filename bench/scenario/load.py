@@ -176,7 +176,7 @@ class _Loader:
             return
         seen = set()
         for case, point in zip(cases, points, strict=True):
-            way = (case.message, case.transport, case.provider, case.batch)
+            way = (case.message, case.transport, case.provider, case.batch, case.region)
             if way not in seen:
                 seen.add(way)
                 note_unsendable(case, point.tree, self._check, self._problems)
