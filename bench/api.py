@@ -27,7 +27,6 @@ from bench.errors import SetupError
 from bench.guard import Guard
 from bench.hiccup import Hiccups, watching
 from bench.limits import allow_open_files
-from bench.message import build_parts
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec, Ready
 from bench.model import (
@@ -40,7 +39,7 @@ from bench.model import (
     TargetKind,
     Transport,
 )
-from bench.providers import composer_for
+from bench.providers import composer_for, throttling_of
 from bench.redact import secrets_of
 from bench.transports import session_maker
 from bench.worker.job import Job
@@ -128,8 +127,7 @@ class _Runner:
 
     async def _alone(self, case: Case, endpoint: Endpoint, seed: int) -> CaseRun:
         """This process sends everything."""
-        parts = build_parts(case.message, seed=seed, date=self.started_at)
-        composer, request = composer_for(case, parts, self.writer.key_prefix(case))
+        composer, request = composer_for(case, self.writer.key_prefix(case), seed=seed, date=self.started_at)
         engine = Engine(
             case=case,
             composer=composer,
@@ -140,6 +138,7 @@ class _Runner:
             stop=self.stop,
             seed=seed,
             grace_s=self.options.grace_s,
+            throttling=throttling_of(case),
         )
         self.options.on_case(case, engine.progress)
         return await engine.run()

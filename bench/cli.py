@@ -114,10 +114,9 @@ def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
 def _build_message(case: Case) -> None:
     """Builds a case's message as it would travel, so that what cannot be built is found before a run."""
     from bench.clock import utc_now
-    from bench.message import build_parts
     from bench.providers import composer_for
 
-    composer_for(case, build_parts(case.message, seed=0, date=utc_now()), "check")
+    composer_for(case, "check", seed=0, date=utc_now())
 
 
 class _Redacted:

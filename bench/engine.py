@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -164,6 +164,8 @@ class Engine:
     progress: Progress = field(default_factory=Progress)
     share: Share = WHOLE
     """What of the case this process runs: all of it, where it is alone."""
+    throttling: Sequence[tuple[int, str]] = ()
+    """(code, part of the text) of the replies that say: too much, later."""
     gather: Callable[[], Awaitable[int]] | None = None
     """Waits for the processes that run the rest; the moment (CLOCK_MONOTONIC) at which all of them start."""
 
@@ -371,6 +373,8 @@ class Engine:
         finally:
             release, took_ns, ended_ns = NOTHING, 0, span.end_ns
             accepted = answer.outcome is _ACCEPTED
+            if not accepted and self.throttling:
+                answer = _throttled(answer, self.throttling)
             try:
                 fit = accepted and answer.anomaly is None
                 if not fit or ended_ns is None or not self._pool.put_back(session, ended_ns):
@@ -543,6 +547,15 @@ class Engine:
             interrupted=bool(self.stop),
             quits=quits,
         )
+
+
+def _throttled(answer: Answer, texts: Sequence[tuple[int, str]]) -> Answer:
+    """The answer, recognised as a provider's way to say: too much, later."""
+    reply = (answer.reply or b"").decode("ascii", "replace")
+    if not any(answer.code == code and text in reply for code, text in texts):
+        return answer
+    refused = answer.outcome is Outcome.REJECTED_PERM  # as some say it, though it will pass
+    return answer._replace(error="throttle", outcome=Outcome.REJECTED_TEMP if refused else answer.outcome)
 
 
 def _notes_of(answer: Answer, span: Span, release: Release) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 
 from bench.errors import UsageError
-from bench.message import Composer
-from bench.model import Case, Parts, TargetKind, Transport
+from bench.message import KEY_PLACEHOLDER, Composer, build_parts
+from bench.model import Case, TargetKind, Transport
 from bench.providers.base import BatchRequest, Provider, ProviderFacts, Request
 from bench.providers.generic import Generic
 from bench.providers.sendgrid import SendGrid
@@ -29,15 +31,22 @@ def get_provider(name: str) -> Provider:
         raise ValueError(f"unknown provider {name!r}; known: {', '.join(PROVIDERS)}") from None
 
 
-def composer_for(case: Case, parts: Parts, run_id: str) -> tuple[Composer, Request | BatchRequest | None]:
+def composer_for(
+    case: Case, run_id: str, *, seed: int, date: datetime
+) -> tuple[Composer, Request | BatchRequest | None]:
     """What makes the messages of a case, or its calls, and for an API the request around them.
 
-    Raises UsageError for what the provider cannot carry.
+    Raises UsageError or ValueError for what cannot be built, or the provider not carry.
     """
-    provider = provider_of(case)
+    provider, sandbox = provider_of(case), case.target.kind is TargetKind.SANDBOX
     if case.transport is Transport.SMTP:
-        return Composer(case.message, parts.mime, run_id), None
-    sandbox = case.target.kind is TargetKind.SANDBOX
+        spec = case.message
+        if spec.eml is None:
+            spec = replace(
+                spec, headers=spec.headers + provider.smtp_headers(KEY_PLACEHOLDER, sandbox=sandbox)
+            )
+        return Composer(spec, build_parts(spec, seed=seed, date=date).mime, run_id), None
+    parts = build_parts(case.message, seed=seed, date=date)
     if case.batch is None:
         request = provider.request(parts, sandbox=sandbox)
         return Composer(case.message, request.body, run_id), request
@@ -48,6 +57,11 @@ def composer_for(case: Case, parts: Parts, run_id: str) -> tuple[Composer, Reque
         return call.filled(messages).body
 
     return Composer(case.message, b"", run_id, fill=fill, batch=size), call
+
+
+def throttling_of(case: Case) -> Sequence[tuple[int, str]]:
+    """(code, part of the text) of the SMTP replies that say: too much, later."""
+    return provider_of(case).facts.smtp.throttling if case.transport is Transport.SMTP else ()
 
 
 def _batch_size(asked: int, facts: ProviderFacts) -> int:

@@ -24,9 +24,8 @@ from bench.clock import Alarm, RunClock
 from bench.engine import Engine, Progress, Stop
 from bench.errors import BenchError
 from bench.guard import Guard
-from bench.message import build_parts
 from bench.model import CaseRun, Secret
-from bench.providers import composer_for
+from bench.providers import composer_for, throttling_of
 from bench.store import ShareWriter
 from bench.transports import session_maker
 from bench.worker.job import Job, Order, Word, dump, parse
@@ -132,8 +131,8 @@ async def _work(job: Job, lines: Iterator[bytes]) -> Word:
 def _engine(job: Job, ear: _Ear, alarm: Alarm) -> tuple[Engine, ShareWriter]:
     case, share = job.case, job.share
     endpoint = replace(job.endpoint, auth=job.auth)
-    parts = build_parts(case.message, seed=job.seed, date=datetime.fromisoformat(job.started_at))
-    composer, request = composer_for(case, parts, job.key_prefix)
+    started_at = datetime.fromisoformat(job.started_at)
+    composer, request = composer_for(case, job.key_prefix, seed=job.seed, date=started_at)
     first_id = 1 + share.number * IDS_EACH
     make_session = session_maker(case, endpoint, Guard(job.lab), request, alarm, first_id)
     log = ShareWriter(
@@ -148,6 +147,7 @@ def _engine(job: Job, ear: _Ear, alarm: Alarm) -> tuple[Engine, ShareWriter]:
         alarm=alarm,
         stop=ear.stop,
         seed=job.seed,
+        throttling=throttling_of(case),
         grace_s=job.grace_s,
         share=share,
         gather=ear.gather,

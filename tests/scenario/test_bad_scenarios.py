@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError, ExitCode, RefusedError, ScenarioError
-from bench.message import build_parts
 from bench.model import Case
 from bench.providers import composer_for
 from bench.scenario import load_scenario, shipped_scenarios
@@ -20,7 +19,7 @@ FILES = sorted(path for path in FOLDER.glob("*.yaml") if path.name != "empty.yam
 
 def sendable(case: Case) -> None:
     """What the command line hands to the loader: build the message as it would travel."""
-    composer_for(case, build_parts(case.message, seed=0, date=datetime(2026, 1, 1, tzinfo=UTC)), "check")
+    composer_for(case, "check", seed=0, date=datetime(2026, 1, 1, tzinfo=UTC))
 
 
 def failure(path: Path, **options: object) -> ScenarioError:

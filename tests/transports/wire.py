@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 
 from bench.clock import Alarm, RunClock
 from bench.guard import Guard
-from bench.message import build_parts
 from bench.model import (
     Auth,
     Case,
@@ -163,8 +162,8 @@ class Sender:
     pool: Pool = field(init=False)
 
     def __post_init__(self) -> None:
-        parts = build_parts(self.case.message, seed=1, date=datetime(2026, 11, 23, tzinfo=UTC))
-        composer, request = composer_for(self.case, parts, "run")
+        date = datetime(2026, 11, 23, tzinfo=UTC)
+        composer, request = composer_for(self.case, "run", seed=1, date=date)
         self.payload = self.payload or composer.compose(0).payload
         self.make = session_maker(self.case, self.endpoint, Guard(), request, self.alarm)
         self.pool = Pool(
