@@ -19,7 +19,7 @@ from bench.protocol.smtp_client import ClientConfig, SmtpClient
 from bench.protocol.smtp_script import END_OF_TEXT
 from bench.protocol.tls import TlsSessions
 from bench.transports.connect import begin_to_connect, connect, connected, tls_failure
-from bench.transports.dial import Socket
+from bench.transports.dial import Attempt, Socket
 from bench.transports.link import Link
 from bench.transports.session import ERRAND_LIMIT_S, Answer, AttemptFailed, Recovery, Span
 from bench.transports.tcp_info import TcpInfo, tcp_info
@@ -120,7 +120,11 @@ class WireSmtpSession:
         """Connect, and let the machine take the message from there."""
         failed: Answer | None = None
         try:
-            sock = await self._connect(span)
+            begun = begin_to_connect(self._endpoint, span, self._guard)
+            if begun is not None and begun.connected:
+                sock: Socket | None = connected(begun, span)
+            else:
+                sock = await self._connect(span, begun)
         except AttemptFailed as error:
             failed = error.answer
         if failed is not None:
@@ -131,11 +135,8 @@ class WireSmtpSession:
         await self._exchange(link, message, span, span.clock())
         return self._answer()
 
-    async def _connect(self, span: Span) -> Socket | None:
+    async def _connect(self, span: Span, begun: Attempt | None) -> Socket | None:
         """A connected socket; None where there was no time left. Raises AttemptFailed."""
-        begun = begin_to_connect(self._endpoint, span, self._guard)
-        if begun is not None and begun.connected:
-            return connected(begun, span)
         with anyio.CancelScope() as self._connecting:
             try:
                 return await connect(self._endpoint, span, self._guard, begun)
