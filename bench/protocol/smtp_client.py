@@ -40,6 +40,7 @@ from bench.protocol.smtp_script import (
     GOOD,
     NO_SHORT_CUT,
     NOOP,
+    NOTHING_OFFERED,
     QUIT,
     RSET,
     STARTTLS,
@@ -85,7 +86,7 @@ class SmtpClient:
         self._config = config
         self._secure = False
         self._ready = False  # whether the connection is open for messages
-        self._capabilities = Capabilities()
+        self._capabilities = NOTHING_OFFERED
         self._parser: ReplyParser | None = None  # only while a reply is not whole
         self._steps: Sequence[Step] = ()  # the replies that are waited for ...
         self._at = 0  # ... and which of them is next
@@ -152,7 +153,7 @@ class SmtpClient:
 
     def secured(self, now_ns: int) -> bytes:
         """The handshake that was wanted is over; what to send. What was offered before counts no more."""
-        self.wants_tls, self._secure, self._capabilities = False, True, Capabilities()
+        self.wants_tls, self._secure, self._capabilities = False, True, NOTHING_OFFERED
         if self._config.tls is TlsMode.IMPLICIT:
             return self._say(BANNER, now_ns)
         return self._say(hello(Step.EHLO, self._config.local_name), now_ns)
@@ -345,8 +346,14 @@ class SmtpClient:
             eight_bit = not (head.isascii() and tail.isascii())
         described = (message.sender, message.recipients, len(head) + len(tail), eight_bit)
         if kept is None or kept[0] != described:
-            kept = self._envelope = (described, envelope(*described, self._capabilities, self._config))
+            kept = self._envelope = (described, self._written(*described))
         return kept[1]
+
+    def _written(self, sender: str, recipients: tuple[str, ...], size: int, eight_bit: bool) -> Envelope:
+        config = self._config
+        return envelope(
+            sender, recipients, size, eight_bit, self._capabilities, config.pipelining, config.chunking
+        )
 
     def _carry(self, parts: tuple[bytes, bytes], ahead: Flight | None, now_ns: int) -> bytes:
         """Send the message itself, behind what goes ahead of it in the same flight."""

@@ -94,7 +94,7 @@ class ClientConfig:
     local_name: str = "sendbench.example"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Capabilities:
     """What the server offers (4.1.1.1): keyword in upper case -> its parameters."""
 
@@ -124,6 +124,9 @@ class Capabilities:
             if words:
                 keywords.setdefault(words[0].upper(), tuple(words[1:]))
         return cls(keywords)
+
+
+NOTHING_OFFERED: Final = Capabilities()
 
 
 @lru_cache(8)  # every connection begins with it
@@ -161,19 +164,21 @@ class Envelope(NamedTuple):
     """What goes in front of the message in the same flight: all of it where chunks may be pipelined."""
 
 
+@lru_cache(64)  # nearly every message of a case has the same
 def envelope(
     sender: str,
-    recipients: Sequence[str],
+    recipients: tuple[str, ...],
     size: int,
     eight_bit: bool,
     offered: Capabilities,
-    config: ClientConfig,
+    pipelining: bool,
+    chunking: bool,
 ) -> Envelope:
-    """The flights before the message. Raises Unsendable."""
+    """The flights before the message, with the extensions that the client would use. Raises Unsendable."""
     mail = _mail(sender, recipients, size, eight_bit, offered)
     rcpts = [f"RCPT TO:<{each}>\r\n".encode() for each in recipients]
-    chunks = config.chunking and "CHUNKING" in offered
-    if not uses_pipeline(offered, config):
+    chunks = chunking and "CHUNKING" in offered
+    if not (pipelining and "PIPELINING" in offered):
         flights = [
             Flight(mail, (Step.MAIL,), "mail", (250,)),
             *(Flight(each, (Step.RCPT,), "rcpt", (250,)) for each in rcpts),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import ssl
 from collections.abc import Callable
@@ -84,7 +85,8 @@ def _wire_smtp(kit: _Kit) -> SessionMaker:
         chunking=options.chunking == "auto",
     )
     tls, deadlines = kit.tls_sessions, (Deadlines(kit.alarm), Deadlines(kit.alarm))
-    return lambda: WireSmtpSession(endpoint, kit.guard, tls, kit.next_id, config, *deadlines)
+    loop = asyncio.get_running_loop()  # asked once: it looks up the process's id every time
+    return lambda: WireSmtpSession(endpoint, kit.guard, tls, kit.next_id, config, *deadlines, loop)
 
 
 def _wire_http(kit: _Kit) -> SessionMaker:

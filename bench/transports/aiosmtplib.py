@@ -17,7 +17,7 @@ from aiosmtplib import SMTP, SMTPResponseException
 
 from bench.guard import Guard
 from bench.model import Auth, Endpoint, Message, Outcome, TlsMode
-from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
+from bench.transports.connect import connect, for_library, handshake_round_trips, os_errno, tls_failure
 from bench.transports.library import LibrarySession
 from bench.transports.replies import accepted, goes_on, per_recipient, refusal
 from bench.transports.session import Answer, AttemptFailed, Recovery, Span
@@ -61,7 +61,7 @@ class AioSmtpSession(LibrarySession):
 
     async def _open(self, span: Span) -> None:
         endpoint, mode = self._endpoint, self._endpoint.tls.mode
-        sock = await connect(endpoint, span, self._guard)
+        sock = for_library(await connect(endpoint, span, self._guard))
         client = self._client = SMTP(
             hostname=endpoint.server_name,
             local_hostname=_LOCAL_NAME,

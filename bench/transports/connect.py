@@ -13,7 +13,7 @@ from functools import lru_cache
 from bench.errors import SetupError
 from bench.guard import Guard
 from bench.model import Endpoint, Outcome, TlsMode, TlsSettings
-from bench.transports.dial import Attempt, Dialled, Unreachable, dial, finish
+from bench.transports.dial import Attempt, Dialled, Socket, Unreachable, dial, finish
 from bench.transports.session import Answer, AttemptFailed, Span
 
 _OURS = frozenset({errno.EADDRNOTAVAIL, errno.EMFILE, errno.ENFILE})
@@ -56,9 +56,7 @@ def _is_address(host: str) -> bool:
     return False
 
 
-async def connect(
-    endpoint: Endpoint, span: Span, guard: Guard, begun: Attempt | None = None
-) -> socket.socket:
+async def connect(endpoint: Endpoint, span: Span, guard: Guard, begun: Attempt | None = None) -> Socket:
     """A connected, non-blocking socket with TCP_NODELAY; the phases `dns` and `tcp`.
 
     Several addresses are tried as `dial` does it. `begun`: what `begin_to_connect` has returned. Raises
@@ -100,7 +98,7 @@ def begin_to_connect(endpoint: Endpoint, span: Span, guard: Guard) -> Attempt | 
         raise AttemptFailed(unreachable([(host, error.errno)])) from error
 
 
-def connected(attempt: Attempt, span: Span) -> socket.socket:
+def connected(attempt: Attempt, span: Span) -> Socket:
     """The socket of an attempt that had to wait for nothing. Raises AttemptFailed."""
     try:
         return _connected(attempt.dialled(), span)
@@ -108,10 +106,17 @@ def connected(attempt: Attempt, span: Span) -> socket.socket:
         raise AttemptFailed(unreachable([(attempt.address, error.errno)])) from error
 
 
-def _connected(dialled: Dialled, span: Span) -> socket.socket:
+def _connected(dialled: Dialled, span: Span) -> Socket:
     sock, span.address, span.local_port = dialled
     span.round_trip()
     return sock
+
+
+def for_library(sock: Socket) -> socket.socket:
+    """The same connection as other people's code expects it."""
+    made = socket.socket(fileno=sock.detach())
+    made.setblocking(False)
+    return made
 
 
 def _of_family(addresses: tuple[str, ...], source: str) -> tuple[str, ...]:

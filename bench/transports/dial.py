@@ -10,7 +10,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import anyio
 
@@ -25,11 +25,15 @@ BIND_ADDRESS_NO_PORT = 24 if sys.platform == "linux" else None
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
 """Saves a system call where the platform has it."""
 
+Socket: TypeAlias = socket.SocketType
+"""What `socket.socket` is made of: all that our own clients need, and several microseconds less to make and
+to close."""
+
 
 class Dialled(NamedTuple):
     """A connected, non-blocking socket with TCP_NODELAY, and both of its ends."""
 
-    sock: socket.socket
+    sock: Socket
     address: str
     local_port: int
 
@@ -114,7 +118,7 @@ class Attempt:
 
     def __init__(self, address: str, port: int, source: str | None = None) -> None:
         self.address, self.port = address, port
-        self.sock = socket.socket(_family(address), socket.SOCK_STREAM | _NONBLOCK)
+        self.sock = Socket(_family(address), socket.SOCK_STREAM | _NONBLOCK)
         try:
             if not _NONBLOCK:
                 self.sock.setblocking(False)
@@ -168,7 +172,7 @@ async def _writable(fd: int) -> None:
         loop.remove_writer(fd)
 
 
-def _bind(sock: socket.socket, source: str) -> None:
+def _bind(sock: Socket, source: str) -> None:
     if BIND_ADDRESS_NO_PORT is not None:
         # Without it each socket takes a port for itself, whatever it is going to be connected to, and the
         # ports are used up after some 28,000 connections to all servers together instead of to each.

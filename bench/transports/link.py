@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import select
-import socket
 import ssl
 import sys
 from contextlib import suppress
@@ -18,6 +17,7 @@ from weakref import WeakKeyDictionary
 
 from bench.clock import Clock
 from bench.protocol.tls import ClientTls
+from bench.transports.dial import Socket
 
 READ_BYTES: Final = 16384
 FIRST_READ_BYTES: Final = 448
@@ -67,7 +67,9 @@ class Link:
         "tls",
     )
 
-    def __init__(self, sock: socket.socket, receiver: Receiver, clock: Clock) -> None:
+    def __init__(
+        self, sock: Socket, receiver: Receiver, clock: Clock, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self._sock, self._clock = sock, clock
         self._receiver: Receiver | None = receiver
         """Forgotten once the link is closed, as it knows the link, too."""
@@ -77,12 +79,12 @@ class Link:
         self.closed = False
         self.tls: ClientTls | None = None
         """What stands between the receiver and the socket; set by `start_tls`."""
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop
         self._poller = _poller_of(self._loop)
         self._poller.watch(self._fd, self)
 
     @property
-    def socket(self) -> socket.socket:
+    def socket(self) -> Socket:
         """For its options."""
         return self._sock
 

@@ -26,6 +26,7 @@ class Release:
 
 
 NOTHING: Final = Release()
+LEFT: Final = Release(quit=True)
 
 
 class Pool:
@@ -54,14 +55,18 @@ class Pool:
     # ------------------------------------------------------------------ a message's way
 
     def take(self) -> Session | None:
-        """A slot with an idle connection, where both are there to be had without waiting."""
-        if self._free and self._idle:
+        """What `acquire` gives, where it is to be had without waiting."""
+        if not self._free:
+            return None
+        if self._idle:
             session = self._idle[0 if self._from_left else -1].session
-            if session.alive:
-                (self._idle.popleft if self._from_left else self._idle.pop)()
-                self._free -= 1
-                return session
-        return None
+            if not session.alive:
+                return None
+            (self._idle.popleft if self._from_left else self._idle.pop)()
+        else:
+            session = self._new()
+        self._free -= 1
+        return session
 
     async def acquire(self) -> Session:
         """Wait for a slot, then give the session that has it: an idle one or a new, unconnected one."""
@@ -103,7 +108,9 @@ class Pool:
                 await self._drop(session)
                 return NOTHING
             if not self._keep or self._is_used_up(session):
-                return Release(quit=await self._leave(session))
+                self._opened_ns.pop(session.connection_id, None)
+                answered = await (session.close() if session.watches_itself else _leave(session))
+                return LEFT if answered else NOTHING
             recovery = await _prove(session, refused=refused)
             if recovery.clean:
                 self._idle.append(_Idle(session, self._clock()))

@@ -24,7 +24,7 @@ import anyio
 
 from bench.guard import Guard
 from bench.model import Auth, Endpoint, Message, Outcome, TlsMode
-from bench.transports.connect import connect, handshake_round_trips, os_errno, tls_failure
+from bench.transports.connect import connect, for_library, handshake_round_trips, os_errno, tls_failure
 from bench.transports.library import LibrarySession
 from bench.transports.replies import accepted, goes_on, per_recipient, refusal
 from bench.transports.session import Answer, AttemptFailed, Recovery, Span
@@ -81,7 +81,7 @@ class SmtplibSession(LibrarySession):
         self.uses += 1
         sock = None
         if self._client is None:
-            sock = await connect(self._endpoint, span, self._guard)
+            sock = for_library(await connect(self._endpoint, span, self._guard))
             span.enter("tls" if self._endpoint.tls.mode is TlsMode.IMPLICIT else "banner")
             self._line = _second_handle(sock)
         return await self._in_thread(lambda: self._converse(sock, message, span))

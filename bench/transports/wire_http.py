@@ -178,7 +178,9 @@ class WireHttpSession:
         scope = self._connecting = anyio.CancelScope()
         try:
             with scope:
-                self._link = Link(await connect(self._endpoint, span, self._guard), self, span.clock)
+                self._link = Link(
+                    await connect(self._endpoint, span, self._guard), self, span.clock, self._loop
+                )
                 if self._tls is not None:
                     await self._secure(self._link, self._tls, span)
         finally:

@@ -7,7 +7,6 @@ sends is resumed inside the callback which read the final answer.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Final
 
@@ -20,6 +19,7 @@ from bench.protocol.smtp_client import ClientConfig, SmtpClient
 from bench.protocol.smtp_script import END_OF_TEXT
 from bench.protocol.tls import TlsSessions
 from bench.transports.connect import begin_to_connect, connect, connected, tls_failure
+from bench.transports.dial import Attempt, Socket
 from bench.transports.link import Link
 from bench.transports.session import ERRAND_LIMIT_S, Answer, AttemptFailed, Recovery, Span
 from bench.transports.tcp_info import TcpInfo, tcp_info
@@ -44,6 +44,7 @@ class WireSmtpSession:
         config: ClientConfig,
         deadlines: Deadlines,
         errand_deadlines: Deadlines,
+        loop: asyncio.AbstractEventLoop,
     ) -> None:
         self.connection_id = next_id()
         self.uses = 0
@@ -53,7 +54,7 @@ class WireSmtpSession:
         self._errand_deadlines = errand_deadlines
         self._machine = SmtpClient(config)
         self._link: Link | None = None
-        self._loop: asyncio.AbstractEventLoop
+        self._loop = loop
         self._span: Span
         self._message: Message | None = None
         self._connecting: anyio.CancelScope | None = None
@@ -119,23 +120,23 @@ class WireSmtpSession:
         """Connect, and let the machine take the message from there."""
         failed: Answer | None = None
         try:
-            sock = await self._connect(span)
+            begun = begin_to_connect(self._endpoint, span, self._guard)
+            if begun is not None and begun.connected:
+                sock: Socket | None = connected(begun, span)
+            else:
+                sock = await self._connect(span, begun)
         except AttemptFailed as error:
             failed = error.answer
         if failed is not None:
             return failed
         if sock is None:
             return Answer(span.cut_off, error="timeout")
-        self._loop = asyncio.get_running_loop()
-        link = self._link = Link(sock, self, span.clock)
+        link = self._link = Link(sock, self, span.clock, self._loop)
         await self._exchange(link, message, span, span.clock())
         return self._answer()
 
-    async def _connect(self, span: Span) -> socket.socket | None:
+    async def _connect(self, span: Span, begun: Attempt | None) -> Socket | None:
         """A connected socket; None where there was no time left. Raises AttemptFailed."""
-        begun = begin_to_connect(self._endpoint, span, self._guard)
-        if begun is not None and begun.connected:
-            return connected(begun, span)
         with anyio.CancelScope() as self._connecting:
             try:
                 return await connect(self._endpoint, span, self._guard, begun)

@@ -9,7 +9,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import anyio
@@ -112,7 +112,7 @@ async def refused(target: Endpoint, span: Span) -> Answer:
 @both_loops
 async def test_a_connection_and_what_is_known_of_it(listener: socket.socket) -> None:
     span = started()
-    with await connect(endpoint(HOST, port_of(listener)), span, Guard()) as sock:
+    with closing(await connect(endpoint(HOST, port_of(listener)), span, Guard())) as sock:
         span.end()
         peer, address = listener.accept()
         peer.close()
@@ -125,7 +125,7 @@ async def test_a_connection_and_what_is_known_of_it(listener: socket.socket) -> 
 @both_loops
 async def test_a_name_is_looked_up(listener: socket.socket) -> None:
     span = started()
-    with await connect(endpoint("localhost", port_of(listener)), span, Guard()):
+    with closing(await connect(endpoint("localhost", port_of(listener)), span, Guard())):
         assert span.address == HOST
 
 
@@ -170,7 +170,7 @@ async def test_a_server_that_answers_the_second_syn() -> None:
             group.start_soon(accept_later, server)
             sock = await connect(endpoint(HOST, port_of(server)), span, Guard())
     span.end()
-    with sock:
+    with closing(sock):
         assert not asyncio.get_running_loop().remove_writer(sock)  # nobody waits for it any more
         found = tcp_info(sock)
     assert found is not None
@@ -271,7 +271,7 @@ async def test_a_cancelled_attempt_leaves_no_socket(
 @both_loops
 async def test_a_source_address(listener: socket.socket) -> None:
     span = started()
-    with await connect(endpoint(HOST, port_of(listener), source="127.0.0.9"), span, Guard()) as sock:
+    with closing(await connect(endpoint(HOST, port_of(listener), source="127.0.0.9"), span, Guard())) as sock:
         peer, address = listener.accept()
         peer.close()
         assert address == ("127.0.0.9", span.local_port)

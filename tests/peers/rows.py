@@ -83,18 +83,18 @@ def rows() -> tuple[Row, ...]:
 
 SOURCE_MESSAGES = {
     # (pooled, sessions, bytes): what smtp-source sends to smtp-sink in one to two seconds
-    (True, 1, KIB): 6_000,
+    (True, 1, KIB): 12_000,
     (True, 10, KIB): 25_000,
     (True, 50, KIB): 60_000,
-    (True, 1, LARGE): 3_000,
-    (True, 10, LARGE): 6_000,
-    (True, 50, LARGE): 6_000,
-    (False, 1, KIB): 3_000,
+    (True, 1, LARGE): 8_000,
+    (True, 10, LARGE): 20_000,
+    (True, 50, LARGE): 20_000,
+    (False, 1, KIB): 10_000,
     (False, 10, KIB): 15_000,
     (False, 50, KIB): 15_000,
-    (False, 1, LARGE): 2_500,
-    (False, 10, LARGE): 5_000,
-    (False, 50, LARGE): 5_000,
+    (False, 1, LARGE): 8_000,
+    (False, 10, LARGE): 10_000,
+    (False, 50, LARGE): 10_000,
 }
 
 

@@ -9,7 +9,6 @@ import pytest
 from bench.model import Auth, Message, Secret
 from bench.protocol.smtp_script import (
     Capabilities,
-    ClientConfig,
     Step,
     Unsendable,
     as_chunk,
@@ -104,7 +103,7 @@ def test_logins() -> None:
 
 def test_nothing_follows_data_in_its_group() -> None:
     """RFC 2920 section 3.1."""
-    [flight] = envelope("s@x", ("a@x", "b@x"), 5, False, ALL, ClientConfig(chunking=False)).flights
+    [flight] = envelope("s@x", ("a@x", "b@x"), 5, False, ALL, True, False).flights
     assert flight.data == b"MAIL FROM:<s@x>\r\nRCPT TO:<a@x>\r\nRCPT TO:<b@x>\r\nDATA\r\n"
     assert flight.steps == (Step.MAIL, Step.RCPT, Step.RCPT, Step.DATA)
 
@@ -121,9 +120,9 @@ def test_nothing_follows_data_in_its_group() -> None:
 def test_what_the_message_needs_is_said_or_not_there(
     sender: str, recipient: str, eight_bit: bool, words: bytes
 ) -> None:
-    ahead = envelope(sender, (recipient,), 5, eight_bit, ALL, ClientConfig()).ahead
+    ahead = envelope(sender, (recipient,), 5, eight_bit, ALL, True, True).ahead
     assert ahead is not None
     assert ahead.data.split(b"\r\n")[0] == b"MAIL FROM:<%b>%b" % (sender.encode(), words)
     if words:
         with pytest.raises(Unsendable):
-            envelope(sender, (recipient,), 5, eight_bit, Capabilities(), ClientConfig())
+            envelope(sender, (recipient,), 5, eight_bit, Capabilities(), True, True)

@@ -177,8 +177,8 @@ class Kit:
 
     async def idle(self) -> list[int]:
         """The connections in the order in which they would be given out; they come back likewise."""
-        sessions = []
-        while (session := self.pool.take()) is not None:
+        sessions, made = [], len(self.made)
+        while (session := self.pool.take()) is not None and len(self.made) == made:
             sessions.append(session)
         return [session.connection_id for session in sessions]
 
@@ -392,10 +392,13 @@ async def test_what_takes_waiting_is_not_put_back(why: str) -> None:
     assert (await kit.pool.acquire()).connection_id == 2
 
 
-async def test_only_what_is_there_is_taken() -> None:
+async def test_what_takes_no_waiting_is_taken_at_once() -> None:
     kit = Kit(PoolOptions(2))
-    assert kit.pool.take() is None  # nothing was connected yet
-    await kit.lie_idle(2)
+    assert kit.pool.take() is kit.made[0]
+    assert kit.pool.take() is kit.made[1]
+    assert kit.pool.take() is None  # no slot is free
+    for session in kit.made:
+        assert kit.pool.put_back(session, kit.clock())
     kit.made[1].healthy = False
     assert kit.pool.take() is None  # to put the dead one away takes waiting
     assert await kit.pool.acquire() is kit.made[0]
