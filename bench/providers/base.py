@@ -8,6 +8,7 @@ does. Both sides read the same facts.
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from enum import StrEnum
 from random import Random
 from types import MappingProxyType
 from typing import NamedTuple, NoReturn, Protocol
+from uuid import UUID
 
 from bench.model import Auth, Outcome, Parts, Secret
 
@@ -381,6 +383,44 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
+
+
+ENVELOPE = frozenset(
+    {"reply-to", "from", "to", "cc", "bcc", "subject", "content-type", "mime-version", "date", "message-id"}
+)
+"""Header fields that an API has places of their own for, or that the provider writes itself."""
+
+
+def other_headers(headers: Headers) -> dict[str, str]:
+    """The headers of a message that an API takes as such."""
+    return {name: value for name, value in headers if name.lower() not in ENVELOPE}
+
+
+def reply_to(headers: Headers) -> str | None:
+    """The message's Reply-To, which has a place of its own."""
+    return _first(headers, "reply-to")
+
+
+def bare(address: object) -> object:
+    """`Name <address>` without the name; whatever else it is, as it is."""
+    if isinstance(address, str) and address.endswith(">"):
+        return address.rpartition("<")[2].removesuffix(">")
+    return address
+
+
+def uuid_text(rng: Random) -> str:
+    """A random UUID."""
+    return str(UUID(int=rng.getrandbits(128), version=4))
+
+
+_ADDRESS = re.compile(
+    r"[^\s@<>(),;:\\\"\[\]\x00-\x20\x7f]+@[^\s@<>(),;:\\\"\[\]\x00-\x20\x7f]+\.[^\s@.<>(),;:]+"
+)
+
+
+def is_address(text: object) -> bool:
+    """Whether a provider would take this for a bare address."""
+    return isinstance(text, str) and len(text) <= 320 and _ADDRESS.fullmatch(text) is not None
 
 
 def is_id(text: object) -> bool:
