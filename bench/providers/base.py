@@ -88,6 +88,8 @@ class ApiFacts:
     max_batch: int | None = None
     """Messages in one batch call."""
     calls_per_s: float | None = None
+    batch_by_recipient: bool = False
+    """Whether the messages of a batch are told apart by their recipients: no two may have the same."""
     max_batch_bytes: int | None = None
     """Of one batch call, where that is another limit than a single call's."""
     rate_headers: tuple[str, ...] = ()

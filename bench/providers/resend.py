@@ -50,8 +50,7 @@ from bench.providers.base import (
 
 _ENVIRONMENT = EnvironmentNames(password="RESEND_API_KEY")
 _SINGLE, _BATCH = "/emails", "/emails/batch"
-_KEY_HEADER = "X-Sendbench-Id"
-"""Where our key stands: the values of Resend's tags may hold no dot, and the name of a run may."""
+_KEY = "sendbench_id"
 _MAX_BATCH = 100
 _MAX_RECIPIENTS = 50
 _SIMULATOR = "delivered@resend.dev"
@@ -196,8 +195,12 @@ def _message(parts: Parts, *, sandbox: bool) -> dict[str, object]:
 
 def _headers(parts: Parts) -> dict[str, object]:
     answers = reply_to(parts.headers)
-    headers = other_headers(parts.headers) | {_KEY_HEADER: parts.key}
-    return {**({"reply_to": answers} if answers else {}), "headers": headers}
+    headers = other_headers(parts.headers)
+    return {
+        **({"reply_to": answers} if answers else {}),
+        **({"headers": headers} if headers else {}),
+        "tags": [{"name": _KEY, "value": parts.key}],  # letters, digits, _ and -: as our keys are
+    }
 
 
 def _attachment(each: Attachment) -> dict[str, str]:
@@ -282,6 +285,9 @@ def _problem(body: object) -> tuple[str, str] | None:
 
 
 def _key_of(body: Mapping[str, object]) -> str:
-    headers = body.get("headers")
-    key = headers.get(_KEY_HEADER) if isinstance(headers, dict) else None
-    return key if isinstance(key, str) else ""
+    tags = body.get("tags")
+    for tag in tags if isinstance(tags, list) else ():
+        match tag:
+            case {"name": "sendbench_id", "value": str(key)}:
+                return key
+    return ""

@@ -75,6 +75,7 @@ FACTS = ProviderFacts(
         "the most addresses of bulk_list, and what is answered to it: one id for the call is assumed",
         "413, 422 and 429, rate limits, idempotency, SMTP limits",
         "the header X-SMTPCOM-MOCK",
+        "whether custom_headers takes an object as the value of X-SMTPAPI: its own SDK writes JSON there",
     ),
 )
 
