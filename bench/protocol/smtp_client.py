@@ -427,7 +427,7 @@ class SmtpClient:
         notes = self._notes if self._taken == len(self._recipients) else self._all_notes()
         values = (
             _ACCEPTED, CODES[raw[:3]], enhanced, raw[:REPLY_LIMIT], None, None,
-            anomaly, None, self._taken, notes or None, codes,
+            anomaly, None, self._taken, notes or None, codes, (),
         )  # fmt: skip
         return self._over(tuple.__new__(Answer, values))  # see `Engine._sample`
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -10,13 +11,29 @@ from bench.errors import UsageError
 from bench.message import KEY_PLACEHOLDER, Composer, build_parts
 from bench.model import Case, TargetKind, Transport
 from bench.providers.base import BatchRequest, Provider, ProviderFacts, Request
+from bench.providers.brevo import Brevo
 from bench.providers.generic import Generic
+from bench.providers.mailgun import Mailgun
+from bench.providers.mailjet import Mailjet
+from bench.providers.mailtrap import Mailtrap
+from bench.providers.postmark import Postmark
+from bench.providers.resend import Resend
 from bench.providers.sendgrid import SendGrid
+from bench.providers.ses import Ses
+from bench.providers.smtpcom import SmtpCom
 
 PROVIDERS: dict[str, Provider] = {
     each.name: each
     for each in (
         SendGrid(),
+        Mailgun(),
+        Postmark(),
+        Resend(),
+        Ses(),
+        Mailjet(),
+        Brevo(),
+        SmtpCom(),
+        Mailtrap(),
         Generic(),
     )
 }
@@ -51,7 +68,7 @@ def composer_for(
         request = provider.request(parts, sandbox=sandbox)
         return Composer(case.message, request.body, run_id), request
     call = provider.batch_request(parts, sandbox=sandbox)
-    size = _batch_size(case.batch, provider.facts)
+    size = _batch_size(case, provider.facts)
 
     def fill(messages: Sequence[tuple[str, str]]) -> bytes:
         return call.filled(messages).body
@@ -64,13 +81,20 @@ def throttling_of(case: Case) -> Sequence[tuple[int, str]]:
     return provider_of(case).facts.smtp.throttling if case.transport is Transport.SMTP else ()
 
 
-def _batch_size(asked: int, facts: ProviderFacts) -> int:
-    most = facts.api.max_batch
+def _batch_size(case: Case, facts: ProviderFacts) -> int:
+    asked, most, people = case.batch or 0, facts.api.max_batch, case.message.recipients
     if most is None and not asked:
         raise UsageError(f"batch: {facts.title} publishes no maximum; write a number instead of max")
     if most is not None and asked > most:
         raise UsageError(f"batch: {facts.title} takes at most {most} messages in a call, not {asked}")
-    return asked or most or 1
+    size = asked or most or 1
+    apart = len(people) // math.gcd(case.workers, len(people)) if case.message.rotate_recipients else 1
+    if facts.api.batch_by_recipient and apart < size:
+        raise UsageError(
+            f"message.recipients: {facts.title} tells the messages of a call apart by their recipients; "
+            f"name a file of at least {size} addresses, or send smaller batches"
+        )
+    return size
 
 
 def provider_of(case: Case) -> Provider:

@@ -260,6 +260,9 @@ def _refuse_call(request: Request, domain: str | None, wanted: str) -> Response 
     return None
 
 
+_CONTENTS = ("text", "html", "amp-html", "template")
+
+
 class _Form:
     """The fields of a call by name."""
 
@@ -286,11 +289,7 @@ class _Form:
             return f"Too many recipients, max is {_MAX_RECIPIENTS}"
         if not all(is_address(bare(each)) for each in people):
             return "to parameter is not a valid address. please check documentation"
-        if not any(
-            filter(
-                None, (self._fields.get(name, [b""])[0] for name in ("text", "html", "amp-html", "template"))
-            )
-        ):
+        if not any(self._fields.get(name, [b""])[0] for name in _CONTENTS):
             return "Need at least one of 'text', 'html', 'amp-html' or 'template' parameters specified"
         if "recipient-variables" in self._fields and self._variables() is None:
             return "recipient-variables is not a valid JSON"

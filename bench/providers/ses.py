@@ -53,9 +53,10 @@ _LIMIT = 40 * 2**20
 _SIMULATOR = "success@simulator.amazonses.com"
 _JSON = (("Accept", "application/json"), ("Content-Type", "application/json"))
 _REGIONS = (
-    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-central-1", "eu-west-1",
-    "eu-west-2", "eu-west-3", "eu-north-1", "eu-south-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2",
-    "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "me-south-1", "af-south-1", "il-central-1",
+    "us-east-1", "us-east-2", "us-west-1", "us-west-2", "ca-central-1", "sa-east-1", "eu-central-1",
+    "eu-west-1", "eu-west-2", "eu-west-3", "eu-north-1", "eu-south-1", "ap-south-1", "ap-southeast-1",
+    "ap-southeast-2", "ap-northeast-1", "ap-northeast-2", "ap-northeast-3", "me-south-1", "af-south-1",
+    "il-central-1",
 )  # fmt: skip
 _ENVIRONMENT = EnvironmentNames(password="AWS_SECRET_ACCESS_KEY", user="AWS_ACCESS_KEY_ID")
 
@@ -138,7 +139,7 @@ class Ses:
         return Request("POST", _SINGLE, _JSON, json_bytes(shape))
 
     def batch_request(self, parts: Parts, *, sandbox: bool = False) -> BatchRequest:
-        """See `Provider.batch_request`: a bulk call takes templates only, so the content is one of its own."""
+        """See `Provider.batch_request`: a bulk call takes templates only; its content is one."""
         template = {
             "TemplateContent": _template(parts), "TemplateData": "{}", **_extras(parts),
         }  # fmt: skip

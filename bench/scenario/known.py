@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from bench.model import Transport
 
-PROVIDERS = ("generic", "sendgrid")
-"""Providers that can be addressed; the same names as the registry of `bench.providers`."""
-PROVIDERS_NOT_BUILT = (
-    "mailgun", "postmark", "resend", "ses", "mailjet", "brevo", "smtpcom", "mailtrap",
+PROVIDERS = (
+    "generic", "sendgrid", "mailgun", "postmark", "resend", "ses", "mailjet", "brevo", "smtpcom", "mailtrap",
 )  # fmt: skip
+"""Providers that can be addressed; the same names as the registry of `bench.providers`."""
 
 CLIENTS: dict[Transport, tuple[str, ...]] = {
     Transport.SMTP: ("wire", "aiosmtplib", "smtplib"),

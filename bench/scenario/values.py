@@ -77,9 +77,7 @@ _SMTP, _API = known.CLIENTS[Transport.SMTP], known.CLIENTS[Transport.API]
 _ORDERS = ("lifo", "fifo")
 _MODES, _SETTINGS = ("starttls", "implicit", "none"), ("auto", "off")
 _TRANSPORTS, _CONNECTIONS = ("smtp", "api"), ("pooled", "unpooled")
-Provider = Annotated[
-    str, _one_of("provider", known.PROVIDERS, known.PROVIDERS_NOT_BUILT), _enum(known.PROVIDERS)
-]
+Provider = Annotated[str, _one_of("provider", known.PROVIDERS), _enum(known.PROVIDERS)]
 Client = Annotated[str, _one_of("client", _CLIENTS), _enum(_CLIENTS)]
 SmtpClient = Annotated[str, _one_of("smtp client", _SMTP), _enum(_SMTP)]
 ApiClient = Annotated[str, _one_of("api client", _API), _enum(_API)]

@@ -175,9 +175,20 @@ def test_nothing_is_sent_when_one_of_several_scenarios_must_be_refused(quick: Pa
 
 def test_live_and_sandbox_targets_are_refused(quick: Path) -> None:
     for target in ("live", "sandbox"):
-        done = sendbench("run", "quick.yaml", "--set", f"target={target}", folder=quick)
+        done = sendbench(
+            "run", "quick.yaml", "--set", f"target={target}", "--set", "transport=api", folder=quick
+        )
         assert done.returncode == 5
         assert done.stderr.count("\n") == 1
+
+
+def test_a_sandbox_that_does_not_exist_is_a_mistake(quick: Path) -> None:
+    done = sendbench(
+        "run", "quick.yaml", "--set", "target=sandbox", "--set", "provider=sendgrid", folder=quick
+    )
+    assert done.returncode == 2
+    assert "SendGrid has no sandbox over SMTP; use transport: api" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 # ------------------------------------------------------------------------- signals

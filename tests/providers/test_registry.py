@@ -31,7 +31,6 @@ def case(tmp_path: Path) -> Case:
 def test_the_providers_of_a_scenario_are_those_of_the_registry() -> None:
     assert set(known.PROVIDERS) == set(PROVIDERS)
     assert all(name == provider.name for name, provider in PROVIDERS.items())
-    assert not set(known.PROVIDERS_NOT_BUILT) & set(PROVIDERS)
     assert known.DEFAULT_PROVIDER in PROVIDERS
     with pytest.raises(ValueError, match="unknown provider"):
         get_provider("nobody")

@@ -71,7 +71,7 @@ def test_schema_is_a_schema() -> None:
         "matrix_empty", "matrix_empty_list", "matrix_scalar", "matrix_unknown_key", "matrix_fixed_key",
         "matrix_bad_value",
         "not_built_key", "pool_order", "workers_many", "tls_resume",
-        "client_unknown", "not_built_provider", "not_built_extension",
+        "client_unknown", "unknown_provider", "not_built_extension",
         "literal_password", "wrong_case", "wrong_case_value", "unknown_model", "version_2", "bad_name",
         "version_missing", "load_wrong_model_key", "load_text_number", "profile_unknown_key",
         "recipients_zero",
@@ -230,4 +230,4 @@ def test_words_of_the_form_agree_with_the_model() -> None:
     assert "phase" not in PHASES
     assert set(known.CLIENTS) == set(Transport)
     assert set(known.CLIENTS[Transport.SMTP]) >= known.GROUPING_CLIENTS
-    assert not set(known.PROVIDERS) & set(known.PROVIDERS_NOT_BUILT)
+    assert known.DEFAULT_PROVIDER in known.PROVIDERS
