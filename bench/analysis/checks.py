@@ -65,6 +65,7 @@ def check_round_trips(run: CaseRun, rows: pd.DataFrame, wires: Sequence[WireConn
 
 def _client_connections(run: CaseRun, rows: pd.DataFrame) -> pd.DataFrame:
     """One row a connection of known port: port, nth use of that port, turns counted, clean."""
+    rows = rows[~(numbers(rows, "batch_index") > 0)]  # each row of a batch tells of its one call
     identity = numbers(rows, "connection_id")
     used = rows[~np.isnan(identity)]
     values, inverse = np.unique(identity[~np.isnan(identity)], return_inverse=True)

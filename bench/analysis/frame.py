@@ -24,8 +24,8 @@ SPANS = {
 """name -> the columns it lies between"""
 
 _NUMBERS = (
-    "seq", "attempt", "due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", "quit_ns", "connection_id",
-    "code", "errno", *(f"{phase}_ns" for phase in PHASES),
+    "seq", "attempt", "batch_index", "due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", "quit_ns",
+    "connection_id", "code", "errno", *(f"{phase}_ns" for phase in PHASES),
 )  # fmt: skip
 _TIMED = frozenset(
     ("due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", *(f"{phase}_ns" for phase in PHASES))

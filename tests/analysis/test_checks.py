@@ -204,6 +204,20 @@ def test_connections_with_an_unanswered_message_are_not_judged(planted: Planted,
     assert (found.checked_connections, found.mismatched_connections) == (1, 0)
 
 
+def test_the_round_trips_of_a_batch_are_those_of_its_one_call(planted: Planted) -> None:
+    rows = planted.rows(
+        5,
+        connection_id=0,
+        cold=[True, False, False, False, False],
+        round_trips=[2, 1, 1, 1, 1],
+        notes=[note(40000), None, None, None, None],
+        batch_id=[None, 1, 1, 1, 1],
+        batch_index=[None, 0, 1, 2, 3],
+    )
+    found = judge(planted, rows, wires=[planted.wire(0, 40000, 2)]).round_trips
+    assert (found.checked_connections, found.mismatched_connections) == (1, 0)
+
+
 def test_connections_whose_round_trips_or_port_are_unknown_are_not_judged(planted: Planted) -> None:
     rows = pooled_rows(planted)
     rows.loc[2, "round_trips"] = np.nan

@@ -14,7 +14,16 @@ from bench.scenario import find_scenario, form, json_schema, known, load_scenari
 from bench.scenario.plan import plan_case
 
 SHIPPED = shipped_scenarios()
-NAMES = ("clients", "generic", "rtt-sweep", "smoke", "smtp-vs-api", "steady-rate", "throughput")
+NAMES = (
+    "clients",
+    "generic",
+    "provider-matrix",
+    "rtt-sweep",
+    "smoke",
+    "smtp-vs-api",
+    "steady-rate",
+    "throughput",
+)
 BAD = Path(__file__).parents[1] / "data" / "bad_scenarios"
 
 
