@@ -228,6 +228,7 @@ async def open_endpoint(case: Case, writer: RunWriter, seed: int) -> AsyncIterat
             tls=case.tls.mode,
             resume=case.tls.resume,
             service_time=case.service_time,
+            rate_limit=case.rate_limit,
             network=case.network,
             seed=seed,
             log=str(writer.mock_log(case)),

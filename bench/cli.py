@@ -20,7 +20,7 @@ import click
 
 from bench import __version__
 from bench.errors import BenchError, ExitCode, StorageError, UsageError
-from bench.units import format_duration, parse_duration
+from bench.units import format_duration, parse_duration, parse_rate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -504,6 +504,8 @@ def schema() -> None:
 @click.option("--service-time", default="0", metavar="DURATION", help="How long it takes to decide.")
 @click.option("--rtt", default="0", metavar="DURATION", help="Put a network of this round trip in front.")
 @click.option("--tls", type=click.Choice(["starttls", "implicit", "none"]), default="starttls")
+@click.option("--rate-limit", metavar="RATE", help="Throttle what is above, e.g. 50/s.")
+@click.option("--at-root", is_flag=True, help="Only --provider's API, with the vendor's own paths.")
 @click.option("--seed", type=int, default=0)
 @click.option("--log", type=click.Path(dir_okay=False), help="A line of JSON for each message taken.")
 def mock(**options: object) -> None:
@@ -545,6 +547,8 @@ def _mock_spec(
     service_time: str,
     rtt: str,
     tls: str,
+    rate_limit: str | None,
+    at_root: bool,
     seed: int,
     log: str | None,
 ) -> MockSpec:
@@ -553,6 +557,7 @@ def _mock_spec(
 
     try:
         times = parse_duration(service_time), parse_duration(rtt)
+        per_s = None if rate_limit is None else parse_rate(rate_limit)
     except ValueError as error:
         raise UsageError(str(error)) from error
     return MockSpec(
@@ -564,6 +569,8 @@ def _mock_spec(
         service_time=ServiceTime(p50_ns=times[0]),
         network=Network(rtt_ns=times[1]),
         tls=TlsMode(tls),
+        rate_limit=per_s or None,
+        at_root=at_root,
         seed=seed,
         log=log,
     )

@@ -325,6 +325,8 @@ class Case:
     """Processes that share the load."""
     source_address: str | None = None
     """The local address to connect from; None: the kernel's choice."""
+    rate_limit: float | None = None
+    """What the mock takes a second: messages over SMTP, calls of an API; None: no limit."""
     batch: int | None = None
     """Messages in a call of the API; 0: as many as the provider takes. None: one, by the call for one."""
     region: str | None = None

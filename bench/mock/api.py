@@ -12,10 +12,13 @@ import logging
 import re
 import socket
 import ssl
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from email.utils import format_datetime
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
@@ -25,7 +28,7 @@ from uvicorn.server import ServerState
 
 from bench.clock import Alarm, monotonic_ns, utc_now
 from bench.mock.log import TakenLog
-from bench.mock.service import Decider
+from bench.mock.service import Decider, Quota, RateLimit
 from bench.model import Auth, Taken
 from bench.providers.base import Headers, Provider, Request, Response, Served, json_response
 
@@ -59,17 +62,20 @@ async def serve_api(
     seed: int,
     any_host: bool = False,
     at_root: str | None = None,
+    rate_limit: float | None = None,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Answer on bound sockets until cancelled, then stop within half a second.
 
     `credentials` holds what each provider's callers have to show. `any_host` lets a Host header name more
     than this machine, for a mock that is meant to be reached from others. `at_root` names a provider that has
-    the server to itself, for clients that cannot be told to begin their paths with something. The time runs
-    from the last byte of a request to the first of its answer. `task_status` is told when connections are
-    taken.
+    the server to itself, with the vendor's own paths, as its SDK expects. Each provider takes `rate_limit`
+    calls a second; what it would take above is answered as throttled. The time runs from the last byte of a
+    request to the first of its answer. `task_status` is told when connections are taken.
     """
-    app = Application(providers, credentials, decider, taken_log, alarm, Random(seed), any_host, at_root)
+    app = Application(
+        providers, credentials, decider, taken_log, alarm, Random(seed), any_host, at_root, rate_limit
+    )
     state = ServerState()
     config = _config(app)
     loop = asyncio.get_running_loop()
@@ -201,6 +207,7 @@ class Application:
         rng: Random,
         any_host: bool,
         at_root: str | None = None,
+        rate_limit: float | None = None,
     ) -> None:
         self._providers = providers
         self._credentials = credentials
@@ -209,12 +216,14 @@ class Application:
         self._alarm = alarm
         self._rng = rng
         self._any_host = any_host
-        self._at_root = at_root
+        self._root = None if at_root is None else (at_root, base_path(providers[at_root]))
+        self._limits = {} if rate_limit is None else {name: RateLimit(rate_limit) for name in providers}
+        self._repeats = _Repeats()
         self._deciding: set[asyncio.Future[bool]] = set()
         self._stopped = False
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        name, path = _split(scope, self._at_root)
+        name, path = _split(scope, self._root)
         provider = self._providers.get(name)
         limit = provider.facts.api.max_request_bytes or KEEP_LIMIT if provider else 0
         body, whole = await _read(receive, limit)
@@ -227,7 +236,24 @@ class Application:
             await answer(_unknown_provider(self._providers))
         else:
             request = Request(scope["method"], path, _texts(scope), body)
-            await self._serve(provider.answer(request, self._credentials[name], self._rng), answer)
+            await self._serve(self._decide(provider, request, answer.complete_ns), answer)
+
+    def _decide(self, provider: Provider, request: Request, now_ns: int) -> Served:
+        """What a call deserves. Only one that would be taken counts against the rate limit."""
+        name = provider.name
+        served = provider.answer(request, self._credentials[name], self._rng)
+        if not served.keys:
+            return served
+        if name in self._limits:
+            quota = self._limits[name].take(now_ns)
+            if not quota.granted:
+                served = Served(provider.throttled(quota.reset_s))
+            served = replace(served, response=_counted(served.response, provider, quota))
+        header = provider.facts.api.idempotency_header
+        named = request.header(header) if header else None
+        return (
+            served if named is None or not served.keys else self._repeats.told(name, named, request, served)
+        )
 
     async def _serve(self, served: Served, answer: _Answer) -> None:
         if not await self._decided(answer.complete_ns + self._decider.next_ns()):
@@ -258,6 +284,44 @@ class Application:
                 decision.set_result(False)
 
 
+def _counted(response: Response, provider: Provider, quota: Quota) -> Response:
+    """The answer with the headers in which the vendor tells what is left: limit, remaining, reset."""
+    facts = provider.facts.api
+    counts = (quota.limit, quota.remaining, quota.reset_s)
+    headers = [(name, str(count)) for name, count in zip(facts.rate_headers, counts, strict=False)]
+    if facts.retry_after and not quota.granted:
+        headers.append(("retry-after", str(quota.reset_s)))
+    return replace(response, headers=(*response.headers, *headers))
+
+
+class _Repeats:
+    """What was answered to calls that carry a name of their own: one that comes again is not taken again."""
+
+    _KEPT = 100_000
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[tuple[str, str], tuple[bytes, Response]] = OrderedDict()
+
+    def told(self, provider: str, named: str, request: Request, served: Served) -> Served:
+        """The answer of the first call of that name; a conflict where that one said something else."""
+        said = request.path.encode() + b" " + request.body
+        first = self._answers.setdefault((provider, named), (said, served.response))
+        if len(self._answers) > self._KEPT:
+            self._answers.popitem(last=False)
+        if first[1] is served.response:
+            return served
+        return Served(first[1] if first[0] == said else _CONFLICT)
+
+
+_CONFLICT = json_response(
+    409,
+    {
+        "statusCode": 409,
+        "name": "invalid_idempotent_request",
+        "message": "This idempotency key has been used with another request.",
+    },
+)
+"""Only Resend has such a header; how its error is called is unconfirmed."""
 _WRONG_HOST = json_response(403, {"error": "this mock answers to 127.0.0.1, [::1] and localhost only"})
 
 
@@ -271,12 +335,24 @@ def _is_local(scope: HTTPScope) -> bool:
     return len(hosts) == 1 and _HOST_PORT.sub(b"", hosts[0].lower()) in LOCAL_HOSTS
 
 
-def _split(scope: HTTPScope, at_root: str | None) -> tuple[str, str]:
-    """`/sendgrid/v3/mail/send?x=1` -> `sendgrid`, `/v3/mail/send?x=1`."""
+def base_path(provider: Provider) -> str:
+    """What the paths of the vendor's own base URL begin with, such as `/v3`; often nothing."""
+    return urlsplit(next(iter(provider.facts.api.base_urls.values()), "")).path
+
+
+def _split(scope: HTTPScope, root: tuple[str, str] | None) -> tuple[str, str]:
+    """`/sendgrid/v3/mail/send?x=1` -> `sendgrid`, `/v3/mail/send?x=1`; at the root of a provider
+    whose base URL ends in `/v4`, `/v4/messages` -> that provider, `/messages`."""
     whole = scope["raw_path"].decode("ascii", "replace")
-    name, slash, path = ("", "", whole) if at_root is not None else whole[1:].partition("/")
+    if root is None:
+        name, slash, rest = whole[1:].partition("/")
+        path = slash + rest
+    elif whole.startswith(f"{root[1]}/"):
+        name, path = root[0], whole.removeprefix(root[1])
+    else:
+        name, path = "", whole
     query = scope["query_string"].decode("ascii", "replace")
-    return at_root or name, slash + path + (f"?{query}" if query else "")
+    return name, path + (f"?{query}" if query else "")
 
 
 def _texts(scope: HTTPScope) -> Headers:

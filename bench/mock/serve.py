@@ -18,9 +18,9 @@ from bench.clock import Alarm
 from bench.errors import RefusedError, SetupError, UsageError
 from bench.mock.certificates import ThrowAwayAuthority, throw_away_authority
 from bench.mock.log import TakenLog, WireLog
-from bench.mock.service import Decider
+from bench.mock.service import Decider, RateLimit
 from bench.mock.shaper import Shaper
-from bench.mock.smtp import SmtpMock, serve_smtp
+from bench.mock.smtp import SmtpMock, Throttle, serve_smtp
 from bench.mock.spec import Credentials, MockSpec, Ready
 from bench.model import Auth, TlsMode
 from bench.protocol.smtp_server import ServerConfig
@@ -138,17 +138,27 @@ async def _start_smtp(house: _House, stack: AsyncExitStack) -> tuple[tuple[str, 
         max_recipients=spec.max_recipients,
     )
     decider = Decider(spec.service_time, spec.seed)
-    mock = SmtpMock(config, spec.tls, house.context(), decider, house.alarm, house.log)
+    throttle = None if spec.rate_limit is None else Throttle(RateLimit(spec.rate_limit), *_throttling(spec))
+    mock = SmtpMock(config, spec.tls, house.context(), decider, house.alarm, house.log, throttle)
     listener = _listen(spec.host, spec.port)
     await stack.enter_async_context(serve_smtp(mock, listener))
     address = await _shaped(house, stack, _address(listener), "smtp")
     return address, config.auth
 
 
+_TOO_FAST = (451, "Rate limit exceeded, try again later")
+
+
+def _throttling(spec: MockSpec) -> tuple[int, str]:
+    """What the provider says to a message too many; 421 and 535 are for connections."""
+    known = get_provider(spec.provider).facts.smtp.throttling
+    return next((each for each in known if each[0] not in (421, 535)), _TOO_FAST)
+
+
 async def _start_api(house: _House, stack: AsyncExitStack) -> Mapping[str, str]:
     import anyio  # here, with uvicorn, as nothing else needs them
 
-    from bench.mock.api import serve_api
+    from bench.mock.api import base_path, serve_api
 
     spec = house.spec
     listener = _listen(spec.host, spec.port if spec.kind == "api" else 0)
@@ -166,11 +176,15 @@ async def _start_api(house: _House, stack: AsyncExitStack) -> Mapping[str, str]:
             alarm=house.alarm,
             seed=spec.seed,
             any_host=not _is_loopback(spec.host),
+            at_root=spec.provider if spec.at_root else None,
+            rate_limit=spec.rate_limit,
         )
     )
     host, port = await _shaped(house, stack, _address(listener), "api")
     scheme = "http" if house.authority is None else "https"
     netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if spec.at_root:
+        return {spec.provider: f"{scheme}://{netloc}{base_path(PROVIDERS[spec.provider])}"}
     return {name: f"{scheme}://{netloc}/{name}" for name in PROVIDERS}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from random import Random
+from typing import NamedTuple
 
 from bench.errors import UsageError
 from bench.model import ServiceTime
@@ -35,3 +36,32 @@ def _sampler(spec: ServiceTime, rng: Random) -> Callable[[], int]:
     raise UsageError(
         f"service time: unknown distribution {spec.kind!r}; known: constant, lognormal, exponential, uniform"
     )
+
+
+class Quota(NamedTuple):
+    """What is left of a rate limit after one more was asked for."""
+
+    limit: int
+    """A window's."""
+    remaining: int
+    reset_s: int
+    """Until the next window, rounded up."""
+    granted: bool
+
+
+class RateLimit:
+    """So many a second, counted in fixed windows, as most providers do; below one a second in longer ones."""
+
+    def __init__(self, per_s: float) -> None:
+        self._limit = max(1, round(per_s))
+        self._window_ns = round(self._limit / per_s * 1e9)
+        self._end_ns = 0
+        self._left = 0
+
+    def take(self, now_ns: int) -> Quota:
+        """Ask for one; a window begins with the first that is asked for in it."""
+        if now_ns >= self._end_ns:
+            self._end_ns, self._left = now_ns + self._window_ns, self._limit
+        granted = self._left > 0
+        self._left -= granted
+        return Quota(self._limit, self._left, math.ceil((self._end_ns - now_ns) / 1e9), granted)

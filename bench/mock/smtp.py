@@ -16,7 +16,7 @@ from typing import cast
 
 from bench.clock import Alarm, monotonic_ns
 from bench.mock.log import TakenLog
-from bench.mock.service import Decider
+from bench.mock.service import Decider, RateLimit
 from bench.model import Taken, TlsMode
 from bench.protocol.smtp_server import (
     Closed,
@@ -51,6 +51,15 @@ def key_of(body: bytes) -> str:
     return key.strip().decode("utf-8", "backslashreplace")
 
 
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """How many messages a second are taken, and what is said to those above."""
+
+    limit: RateLimit
+    code: int
+    text: str
+
+
 @dataclass(slots=True)
 class SmtpMock:
     """What the connections of one server share."""
@@ -62,6 +71,7 @@ class SmtpMock:
     decider: Decider
     alarm: Alarm
     log: TakenLog
+    throttle: Throttle | None = None
     connections: set[SmtpConnection] = field(default_factory=set)
     _queue_ids: itertools.count[int] = field(default_factory=itertools.count)
     _prefix: str = field(default_factory=partial(secrets.token_hex, 6))
@@ -128,6 +138,8 @@ class SmtpConnection(asyncio.Protocol):
 
     def _handle(self, event: Event, now_ns: int) -> None:
         match event:
+            case MessageReceived() if self._is_too_much(now_ns):
+                pass
             case MessageReceived():
                 service_ns = self._mock.decider.next_ns()
                 if service_ns:
@@ -141,6 +153,14 @@ class SmtpConnection(asyncio.Protocol):
                 self._machine.tls_started()  # from here on it only hears what has come by TLS
             case Closed():
                 self._close()
+
+    def _is_too_much(self, now_ns: int) -> bool:
+        """Whether a message is above the rate; then it has been refused."""
+        throttle = self._mock.throttle
+        if throttle is None or throttle.limit.take(now_ns).granted:
+            return False
+        self._machine.refuse(throttle.code, f"{throttle.code // 100}.7.0", throttle.text)
+        return True
 
     def _decide_late(self, event: MessageReceived) -> None:
         if self._deciding is not event or self._transport is None or self._transport.is_closing():

@@ -41,12 +41,18 @@ class MockSpec:
     """Allows a `host` that is not this machine alone."""
     resume: bool = False
     """Whether TLS sessions may be resumed."""
+    rate_limit: float | None = None
+    """Messages a second over SMTP, calls a second of each API; what is more is throttled. None: no limit."""
+    at_root: bool = False
+    """Whether `provider` has the API's server to itself, with the vendor's own paths."""
     max_recipients: int = 1000
     max_message_bytes: int = 50 * 2**20
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise UsageError(f"unknown kind of mock {self.kind!r}; known: {', '.join(KINDS)}")
+        if self.at_root and self.kind == "smtp":
+            raise UsageError("only an API can be served at the root")
         if (self.kind == "relay") != (self.upstream is not None):
             raise UsageError("a relay, and only a relay, needs an upstream")
 
@@ -75,13 +81,15 @@ def _spec_from(values: dict[str, object]) -> MockSpec:
         "auth_mechanisms": _texts,
     }
     plain = {"kind": str, "provider": str, "host": str, "port": int, "seed": int, "max_recipients": int}
-    plain |= {"max_message_bytes": int, "listen_any": bool, "resume": bool}
+    plain |= {"max_message_bytes": int, "listen_any": bool, "resume": bool, "at_root": bool}
     unknown = set(values) - {each.name for each in fields(MockSpec)}
     if unknown:
         raise ValueError(f"unknown field {sorted(unknown)[0]!r}")
     for name, kind in plain.items():
         if not isinstance(values.get(name, kind()), kind):
             raise TypeError(f"{name}: not {kind.__name__}")
+    if not isinstance(values.get("rate_limit"), float | int | None):
+        raise TypeError("rate_limit: not a number")
     for name in ("log", "wire_log"):
         if not isinstance(values.get(name), str | None):
             raise TypeError(f"{name}: not a path")

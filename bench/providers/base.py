@@ -94,8 +94,12 @@ class ApiFacts:
     """Of one batch call, where that is another limit than a single call's."""
     rate_headers: tuple[str, ...] = ()
     """Response headers, in lower case, that tell how much of a rate limit is left."""
+    retry_after: bool = False
+    """Whether a throttled call is documented to be told when to come again."""
     idempotency: str | None = None
     """What keeps a repeated call from sending twice, in words; None: nothing documented."""
+    idempotency_header: str | None = None
+    """The request header, in lower case, by which a repeated call is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +336,10 @@ class Provider(Protocol):
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """The vendor's side: check the credentials `auth` and the request, and answer as it does.
         The request's header names are in lower case, its path relative to the mock's base URL."""
+        ...
+
+    def throttled(self, reset_s: int) -> Response:
+        """The vendor's answer to one call too many; there is room again in so many seconds."""
         ...
 
 

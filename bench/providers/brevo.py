@@ -157,6 +157,10 @@ class Brevo:
             made_up(login), made_up(f"xkeysib-{rng.getrandbits(256):064x}-{rng.getrandbits(64):016x}")
         )
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return json_response(429, {"code": "too_many_requests", "message": "Rate limit exceeded"})
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""
         refusal = _refuse_call(request, auth.password.reveal())

@@ -21,6 +21,7 @@ from bench.providers.base import (
     Judgement,
     ProviderFacts,
     Request,
+    Response,
     Served,
     SmtpFacts,
     alike,
@@ -100,6 +101,10 @@ class Generic:
     def mock_credentials(self, rng: Random) -> Auth:
         """See `Provider.mock_credentials`."""
         return Auth(made_up(f"user-{url_safe(rng, 6)}"), made_up(url_safe(rng, 24)))
+
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return _problem(429, "too many requests", (("retry-after", str(reset_s)),)).response
 
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""

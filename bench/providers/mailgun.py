@@ -178,6 +178,10 @@ class Mailgun:
         key = f"{rng.getrandbits(128):032x}-{rng.getrandbits(32):08x}-{rng.getrandbits(32):08x}"
         return Auth(made_up("postmaster@mg.sendbench.example"), made_up(key))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return _error(429, f"account-requests-per-sec limit exceeded, try again after {reset_s} seconds")
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""
         domain = _domain_of(request.path.partition("?")[0])

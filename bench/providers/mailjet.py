@@ -145,6 +145,10 @@ class Mailjet:
         """See `Provider.mock_credentials`."""
         return Auth(made_up(f"{rng.getrandbits(128):032x}"), made_up(f"{rng.getrandbits(128):032x}"))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return json_response(429, {"StatusCode": 429, "ErrorMessage": "Too many requests"})
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""
         refusal = _refuse_call(request, self.auth_headers(auth)[0][1], rng)

@@ -166,6 +166,10 @@ class Mailtrap:
         """See `Provider.mock_credentials`."""
         return Auth(None, made_up(f"{rng.getrandbits(128):032x}"))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return _error(429, "Rate limit exceeded")
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`: the live service's paths and the sandbox's."""
         path = _known(request.path.partition("?")[0])

@@ -151,6 +151,10 @@ class Postmark:
         """See `Provider.mock_credentials`."""
         return Auth(None, made_up(uuid_text(rng)))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return json_response(429, {"ErrorCode": 429, "Message": "Rate limit exceeded"})
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`. The test token is let in as well, and takes nothing on its way."""
         path = request.path.partition("?")[0]

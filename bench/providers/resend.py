@@ -73,8 +73,10 @@ FACTS = ProviderFacts(
         environment=_ENVIRONMENT,
         max_recipients=_MAX_RECIPIENTS,
         max_batch=_MAX_BATCH,
-        rate_headers=("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset", "retry-after"),
+        rate_headers=("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"),
+        retry_after=True,
         idempotency="header Idempotency-Key, 1 to 256 characters, kept for 24 h",
+        idempotency_header="idempotency-key",
     ),
     sandbox=SandboxFacts(
         api=f"mail goes to {_SIMULATOR}",
@@ -156,6 +158,10 @@ class Resend:
     def mock_credentials(self, rng: Random) -> Auth:
         """See `Provider.mock_credentials`."""
         return Auth(None, made_up(f"re_{url_safe(rng, 6)}_{url_safe(rng, 18)}"))
+
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return _error(429, "rate_limit_exceeded", f"Too many requests. Try again in {reset_s} s.")
 
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""

@@ -144,6 +144,10 @@ class SendGrid:
         """See `Provider.mock_credentials`."""
         return Auth(None, made_up(f"SG.{url_safe(rng, 16)}.{url_safe(rng, 32)}"))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return _error(429, "too many requests")
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""
         refusal = _refuse_call(request, auth)

@@ -204,6 +204,10 @@ class Ses:
         user = "AKIA" + "".join(rng.choice(letters) for _ in range(16))
         return Auth(made_up(user), made_up(b64encode(rng.randbytes(30)).decode("ascii")))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return _error(429, "TooManyRequestsException", "Too many requests have been made to the operation.")
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`. The region is the one that the caller has signed for."""
         path = request.path.partition("?")[0]

@@ -175,6 +175,10 @@ class SmtpCom:
         """See `Provider.mock_credentials`: the mock takes the API key as the channel's password as well."""
         return Auth(made_up("sendbench"), made_up(f"{rng.getrandbits(160):040x}"))
 
+    def throttled(self, reset_s: int) -> Response:
+        """See `Provider.throttled`."""
+        return json_response(429, {"status": "fail", "data": {"errors": {"rate_limit": "Too many requests"}}})
+
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""
         refusal = _refuse_call(request, auth.password.reveal())

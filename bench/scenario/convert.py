@@ -87,6 +87,7 @@ class Converter:
             timeout_ns=values.timeout,
             workers=self._workers(values, tree, load, pool),
             source_address=self._source_address(values, tree, target),
+            rate_limit=values.mock.rate_limit,
             batch=self._batch(values, point, transport),
             region=values.region,
         )

@@ -142,6 +142,10 @@ class MockForm(Form):
         Annotated[Duration, Tag("short")] | Annotated[ServiceTimeForm, Tag("full")],
         Discriminator(_short_or_full),
     ] = Field(0, description="How long it takes to decide about a message.")
+    rate_limit: Rate | None = Field(
+        None,
+        description="Messages or calls taken a second; what is more is throttled in the vendor's way.",
+    )
 
 
 def _one_bound(messages: int | None, duration: int | None) -> None:

@@ -32,6 +32,7 @@ class Server:
     auth: Auth
     ca_file: Path | None
     log: Path
+    taken_log: TakenLog
 
     @property
     def netloc(self) -> str:
@@ -49,23 +50,28 @@ class Server:
         return self.auth.user.reveal() if self.auth.user else ""
 
     def taken(self) -> list[str]:
-        """The keys of the messages that were taken; complete once `serving` has ended."""
+        """The keys of the messages taken so far."""
+        self.taken_log.flush()
         return [each.key for each in read_taken(self.log)]
 
 
 @contextmanager
-def serving(provider: Provider, *, tls: bool = False) -> Iterator[Server]:
+def serving(provider: Provider, *, tls: bool = False, rate_limit: float | None = None) -> Iterator[Server]:
     """The mock of that provider until the block ends."""
     with (
         TemporaryDirectory() as folder,
         start_blocking_portal() as portal,
-        portal.wrap_async_context_manager(_serving(provider, Path(folder), tls=tls)) as server,
+        portal.wrap_async_context_manager(
+            _serving(provider, Path(folder), tls=tls, rate_limit=rate_limit)
+        ) as server,
     ):
         yield server
 
 
 @asynccontextmanager
-async def _serving(provider: Provider, folder: Path, *, tls: bool) -> AsyncIterator[Server]:
+async def _serving(
+    provider: Provider, folder: Path, *, tls: bool, rate_limit: float | None
+) -> AsyncIterator[Server]:
     auth, log = provider.mock_credentials(Random(5)), folder / "taken.jsonl"
     listener = create_server(("127.0.0.1", 0))
     with throw_away_authority([]) as authority, TakenLog(str(log)) as taken_log, Alarm() as alarm:
@@ -82,9 +88,10 @@ async def _serving(provider: Provider, folder: Path, *, tls: bool) -> AsyncItera
                     alarm=alarm,
                     seed=1,
                     at_root=provider.name,
+                    rate_limit=rate_limit,
                 )
             )
             port = listener.getsockname()[1]
             url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-            yield Server(url, auth, authority.ca_file if tls else None, log)
+            yield Server(url, auth, authority.ca_file if tls else None, log, taken_log)
             tasks.cancel_scope.cancel()

@@ -1,26 +1,20 @@
-"""Our requests and the mock's answers against the vendors' own specification files.
-
-The files are not part of the package; SENDBENCH_SPECS names the folder they lie in.
-"""
+"""Our requests to SendGrid and its mock's answers against the vendor's own specification file."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
-from pathlib import Path
 from random import Random
 
 import jsonschema
 import pytest
-from ruamel.yaml import YAML
 
 from bench.model import Attachment, Parts
 from bench.providers import get_provider
 from bench.providers.base import Request
+from tests.providers.specs import at, closed, load, needs_specs, resolved
 
-SPECS = os.environ.get("SENDBENCH_SPECS")
-pytestmark = pytest.mark.skipif(not SPECS, reason="SENDBENCH_SPECS names no folder of specification files")
+pytestmark = needs_specs
 
 SENDGRID = get_provider("sendgrid")
 AUTH = SENDGRID.mock_credentials(Random(5))
@@ -36,47 +30,7 @@ RICH = replace(
 
 @pytest.fixture(scope="module")
 def spec() -> dict[str, object]:
-    text = (Path(SPECS or "") / "sendgrid.yaml").read_text(encoding="utf-8")
-    loaded = YAML(typ="safe", pure=True).load(text)
-    assert isinstance(loaded, dict)
-    return loaded
-
-
-def resolved(shape: object, root: dict[str, object]) -> object:
-    """The shape with every `$ref` replaced by what it points to."""
-    match shape:
-        case {"$ref": str(pointer), **siblings}:
-            target: object = root
-            for step in pointer.removeprefix("#/").split("/"):
-                assert isinstance(target, dict)
-                target = target[step]
-            inner = resolved(target, root)
-            assert isinstance(inner, dict)
-            return {**inner, **siblings}
-        case dict():
-            return {name: resolved(value, root) for name, value in shape.items()}
-        case list():
-            return [resolved(value, root) for value in shape]
-    return shape
-
-
-def at(shape: object, *path: str) -> dict[str, object]:
-    for step in path:
-        assert isinstance(shape, dict)
-        shape = shape[step]
-    assert isinstance(shape, dict)
-    return shape
-
-
-def closed(shape: object) -> object:
-    """The schema with unknown properties forbidden wherever it lists the known ones."""
-    match shape:
-        case dict():
-            inner = {name: closed(value) for name, value in shape.items()}
-            return {**inner, "additionalProperties": False} if "properties" in shape else inner
-        case list():
-            return [closed(value) for value in shape]
-    return shape
+    return load("sendgrid.yaml")
 
 
 def body_schema(spec: dict[str, object]) -> dict[str, object]:
@@ -97,6 +51,13 @@ def test_sendgrid_request(spec: dict[str, object], parts: Parts, sandbox: bool) 
         jsonschema.Draft202012Validator,
         format_checker=jsonschema.FormatChecker(["email"]),
     )
+
+
+@pytest.mark.parametrize("parts", [PLAIN, RICH], ids=["plain", "rich"])
+def test_sendgrid_batch(spec: dict[str, object], parts: Parts) -> None:
+    batch = SENDGRID.batch_request(replace(parts, key="@@KEY@@", recipients=("@@TO@@",)))
+    request = batch.filled([(f"run-{n}", f"u{n}@y.example") for n in range(1000)])
+    jsonschema.validate(json.loads(request.body), body_schema(spec), jsonschema.Draft202012Validator)
 
 
 def test_the_schema_would_notice(spec: dict[str, object]) -> None:
