@@ -125,6 +125,10 @@ SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json) tests/s
 	@cp tests/servers/npm/*.json .servers/npm && npm ci --prefix .servers/npm --silent --ignore-scripts
 	@touch $@
 
+.PHONY: contract
+contract: .venv/.contract ## The vendors' own SDKs against the mock, and SES calls against moto's server
+	@$(BIN)/python -m pytest tests/contract $(ARGS)
+
 # Minutes on an otherwise idle machine of two cores or more. Installs what it compares with: Debian packages
 # where they are missing (as root or by sudo), the rest into .peers.
 .PHONY: peers
@@ -202,6 +206,11 @@ PACKAGE := pyproject.toml README.md LICENSE $(shell find bench scenarios -type f
 	@$(PINNED) -r requirements/dev.txt
 	@touch $@
 
+.venv/.contract: requirements/contract.txt .venv/.dev
+	@echo "installing the vendors' SDKs into .venv" >&2
+	@$(PINNED) -r requirements/contract.txt
+	@touch $@
+
 .PHONY: requirements
 requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/to/uv)
 	@command -v "$(UV)" >/dev/null || { echo "make requirements: needs uv (pip install uv), or UV=/path/to/uv" >&2; exit 1; }
@@ -212,6 +221,7 @@ requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/
 	pin --upgrade --output-file requirements/dev.txt --extra dev pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in && \
+	pin --upgrade --constraint requirements/dev.txt --output-file requirements/contract.txt --extra contract pyproject.toml && \
 	pin --upgrade --output-file requirements/servers.txt requirements/servers.in && \
 	pin --upgrade --output-file requirements/peers.txt requirements/peers.in
 

@@ -276,6 +276,7 @@ SDKS = (
             "python_http_client.exceptions:BadRequestsError",
             "python_http_client.exceptions:TooManyRequestsError",
         ),
+        nobody="nobody@nowhere",
     ),
     Sdk("mailgun", "mailgun", _mailgun, _mailgun_batch, Errors(*["requests:HTTPError"] * 3)),
     Sdk(
@@ -325,9 +326,9 @@ SDKS = (
         _brevo,
         _brevo_batch,
         Errors(
-            "brevo.errors:UnauthorizedError",
+            "brevo.core.api_error:ApiError",
             "brevo.errors:BadRequestError",
-            "brevo.errors:TooManyRequestsError",
+            "brevo.core.api_error:ApiError",
         ),
     ),
     Sdk(

@@ -5,6 +5,8 @@ What it answers they take for success, or for an error of their own.
 
 from __future__ import annotations
 
+import gc
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,10 +17,6 @@ from bench.providers.base import is_id
 from tests.contract.sdks import SDKS, Sdk, error
 from tests.contract.serving import Server, serving
 
-pytestmark = [  # several packages leave it to the garbage collector to close their sockets
-    pytest.mark.filterwarnings("ignore::ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
 EACH = pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.module.partition(".")[0])
 PEOPLE = tuple(f"user{n}@y.example" for n in range(4))
 
@@ -30,6 +28,15 @@ def nothing_of_the_user_s(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture(autouse=True)
+def sockets_left_open_are_the_packages_affair() -> Iterator[None]:
+    """Several leave it to the garbage collector to close theirs."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        yield
+        gc.collect()
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from statistics import NormalDist
 import pytest
 
 from bench.errors import UsageError
-from bench.mock.service import Decider
+from bench.mock.service import Decider, RateLimit
 from bench.model import ServiceTime
 
 N = 20_000
@@ -63,3 +63,19 @@ def test_the_seed_decides() -> None:
 def test_an_unknown_distribution_is_an_error() -> None:
     with pytest.raises(UsageError, match="unknown distribution 'weibull'"):
         Decider(ServiceTime("weibull"), 0)
+
+
+def test_a_rate_limit_is_counted_in_windows() -> None:
+    limit = RateLimit(2)
+    asked = [limit.take(at) for at in (0, 1, 2, 999_999_999, 1_000_000_000)]
+    assert [each.granted for each in asked] == [True, True, False, False, True]
+    assert [each.remaining for each in asked] == [1, 0, 0, 0, 1]
+    assert {each.limit for each in asked} == {2}
+    assert [each.reset_s for each in asked] == [1, 1, 1, 1, 1]
+
+
+def test_below_one_a_second_the_window_is_longer() -> None:
+    limit = RateLimit(0.1)
+    assert limit.take(0).granted
+    assert not limit.take(9_999_999_999).granted
+    assert limit.take(10_000_000_000) == (1, 0, 10, True)
