@@ -126,8 +126,15 @@ SERVERS := requirements/servers.txt $(wildcard tests/servers/npm/*.json) tests/s
 	@touch $@
 
 .PHONY: contract
-contract: .venv/.contract ## The vendors' own SDKs against the mock, and SES calls against moto's server
-	@$(BIN)/python -m pytest tests/contract $(ARGS)
+contract: .contract/.ready ## The vendors' own SDKs against the mock, and SES calls against moto's server
+	@.contract/bin/python -m pytest tests/contract -m 'slow and not live' $(ARGS)
+
+# An environment of its own: botocore wants an older python-dateutil than the rest.
+.contract/.ready: requirements/contract.txt .venv/.python
+	@echo "installing the vendors' SDKs into .contract" >&2
+	@.venv/bin/python -m venv --clear .contract
+	@.contract/bin/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/contract.txt
+	@touch $@
 
 # Minutes on an otherwise idle machine of two cores or more. Installs what it compares with: Debian packages
 # where they are missing (as root or by sudo), the rest into .peers.
@@ -206,11 +213,6 @@ PACKAGE := pyproject.toml README.md LICENSE $(shell find bench scenarios -type f
 	@$(PINNED) -r requirements/dev.txt
 	@touch $@
 
-.venv/.contract: requirements/contract.txt .venv/.dev
-	@echo "installing the vendors' SDKs into .venv" >&2
-	@$(PINNED) -r requirements/contract.txt
-	@touch $@
-
 .PHONY: requirements
 requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/to/uv)
 	@command -v "$(UV)" >/dev/null || { echo "make requirements: needs uv (pip install uv), or UV=/path/to/uv" >&2; exit 1; }
@@ -221,7 +223,7 @@ requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/
 	pin --upgrade --output-file requirements/dev.txt --extra dev pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/base.txt pyproject.toml && \
 	pin --upgrade --constraint requirements/dev.txt --output-file requirements/build.txt requirements/build.in && \
-	pin --upgrade --constraint requirements/dev.txt --output-file requirements/contract.txt --extra contract pyproject.toml && \
+	pin --upgrade --output-file requirements/contract.txt --extra contract --extra dev pyproject.toml && \
 	pin --upgrade --output-file requirements/servers.txt requirements/servers.in && \
 	pin --upgrade --output-file requirements/peers.txt requirements/peers.in
 
@@ -229,7 +231,7 @@ requirements: ## Pin the newest versions of everything anew (needs uv; UV=/path/
 
 .PHONY: clean
 clean: ## Remove .venv and every cache; results/ and reports/ stay
-	@rm -rf .venv .servers .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
+	@rm -rf .venv .contract .servers .peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .benchmarks build dist
 	@find bench tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help

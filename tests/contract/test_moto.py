@@ -13,6 +13,7 @@ import pytest
 
 from tests.runs import run_text
 
+pytestmark = pytest.mark.slow
 SCENARIO = """\
 version: 1
 name: moto

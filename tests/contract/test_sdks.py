@@ -17,6 +17,7 @@ from bench.providers.base import is_id
 from tests.contract.sdks import SDKS, Sdk, error
 from tests.contract.serving import Server, serving
 
+pytestmark = pytest.mark.slow
 EACH = pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.module.partition(".")[0])
 PEOPLE = tuple(f"user{n}@y.example" for n in range(4))
 

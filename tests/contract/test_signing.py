@@ -10,6 +10,7 @@ import pytest
 from bench.providers import ses_signing
 from bench.providers.base import uuid_text
 
+pytestmark = pytest.mark.slow
 PATHS = ("/v2/email/outbound-emails", "/v2/email/outbound-bulk-emails")
 
 
