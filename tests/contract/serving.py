@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -49,10 +50,16 @@ class Server:
         """The user, where the provider's credentials have one."""
         return self.auth.user.reveal() if self.auth.user else ""
 
-    def taken(self) -> list[str]:
-        """The keys of the messages taken so far."""
+    def took(self, count: int) -> bool:
+        """Whether so many messages have been taken; they enter the log right after their answer is sent."""
+        until = time.monotonic() + 2
+        while (found := self._taken()) < count and time.monotonic() < until:
+            time.sleep(0.005)
+        return found == count
+
+    def _taken(self) -> int:
         self.taken_log.flush()
-        return [each.key for each in read_taken(self.log)]
+        return sum(1 for _ in read_taken(self.log))
 
 
 @contextmanager
