@@ -205,6 +205,9 @@ def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | 
     if any(case.labels.get("tls.verify") == "false" for case in scenario.cases):
         click.echo(f"{scenario.name}: INSECURE: certificates are not checked (tls.verify: false)", err=True)
 
+    for sentence in _beyond_limits(scenario):
+        click.echo(f"{scenario.name}: beyond a limit: {sentence}", err=True)
+
     async def with_signals() -> tuple[Path, ExitCode | None]:
         stop, seen = Stop(), list[ExitCode]()
         async with anyio.create_task_group() as tasks:
@@ -384,7 +387,8 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
         scenario = _load(text, overrides, profile)
         planned = [plan_case(case, ports) for case in scenario.cases]
         if as_json:
-            click.echo(json.dumps({"scenario": scenario.name, "cases": [asdict(each) for each in planned]}))
+            shape = {"scenario": scenario.name, "cases": [asdict(each) for each in planned]}
+            click.echo(json.dumps(shape | {"beyond_limits": _beyond_limits(scenario)}))
             continue
         click.echo(f"{scenario.name}: {scenario.description}")
         width = max(len(each.id) for each in planned)
@@ -400,11 +404,20 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
         for each in planned:
             if each.remark:
                 click.echo(f"  note on {each.id}: {each.remark}")
+        for sentence in _beyond_limits(scenario):
+            click.echo(f"  beyond a limit: {sentence}")
         total_ns = sum(each.duration_ns for each in planned)
         count = sum(each.messages or 0 for each in planned)
         click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
         for reason in _refusals(scenario):
             click.echo(f"  a run would be refused: {reason}")
+
+
+def _beyond_limits(scenario: Scenario) -> list[str]:
+    """What the cases ask for above what their providers document, each sentence once."""
+    from bench.providers.limits import beyond_limits
+
+    return list(dict.fromkeys(each for case in scenario.cases for each in beyond_limits(case)))
 
 
 def _refusals(scenario: Scenario) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -104,4 +105,13 @@ def provider_of(case: Case) -> Provider:
     if case.region is not None and case.region not in regions:
         known = f"; one of {', '.join(regions)}" if regions else ""
         raise ValueError(f"region: {provider.title} has no region {case.region!r}{known}")
-    return provider.configured(case.region, {})
+    return provider.configured(case.region, _settings(case, provider.facts))
+
+
+def _settings(case: Case, facts: ProviderFacts) -> dict[str, str]:
+    """What else the provider must be told, from the environment; a mock is not told the user's own."""
+    if case.target.kind is TargetKind.MOCK:
+        return {}
+    asked = [each for each in (facts.api.environment, facts.smtp.environment) if each is not None]
+    names = {name for each in asked for name in each.settings}
+    return {name: os.environ[name] for name in names if os.environ.get(name)}

@@ -132,7 +132,7 @@ def _duration_ns(case: Case) -> int:
     """Warm-up and the measured messages; an open load that is not kept up with takes longer than it says."""
     load, gap_ns = case.load, _gap_ns(case)
     if load.duration_ns is None:
-        return round(((load.messages or 0) + load.warmup) * gap_ns)
+        return round(((load.messages or 0) + load.warmup) / (case.batch or 1) * gap_ns)
     if not load.open:
         return load.duration_ns + round(load.warmup * gap_ns)
     scheduled_ns = load.duration_ns + (round(load.warmup * 1e9 / load.rates_per_s[0]) if load.warmup else 0)

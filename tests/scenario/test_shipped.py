@@ -15,6 +15,7 @@ from bench.scenario.plan import plan_case
 
 SHIPPED = shipped_scenarios()
 NAMES = (
+    "batch",
     "clients",
     "generic",
     "provider-matrix",
