@@ -40,6 +40,7 @@ from bench.model import (
     Transport,
 )
 from bench.providers import composer_for, throttling_of
+from bench.providers.addresses import endpoint_of
 from bench.redact import secrets_of
 from bench.transports import session_maker
 from bench.worker.job import Job
@@ -252,6 +253,8 @@ async def open_endpoint(case: Case, writer: RunWriter, seed: int) -> AsyncIterat
 
 
 def _direct_endpoint(case: Case, target: Target) -> Endpoint:
+    if target.kind in (TargetKind.LIVE, TargetKind.SANDBOX):
+        return endpoint_of(case)
     return Endpoint(
         host=target.host,
         port=target.port,

@@ -8,6 +8,7 @@ dialogue of one command at a time: cases that sent commands together are not jud
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
@@ -33,6 +34,8 @@ SMTP_SLOW = "SMTP with a full handshake takes 500 to 1500 ms a message"
 POOLING = "Pooling connections amortises the handshake and narrows SMTP's gap to the API"
 API_FAST = "An HTTP API takes 50 to 200 ms a message"
 RATIO = "The API is 5 to 10 times faster than SMTP"
+FEWER = 10
+"""Where calls are called few: so many times fewer than messages."""
 BATCH = "1,000 messages are 1,000 SMTP transactions, where a batch endpoint needs a few calls"
 TOGETHER = (
     "the SMTP cases that send several commands at a time do not count: the claim is about one at a time"
@@ -197,6 +200,16 @@ def _ratios(group: Group) -> list[tuple[str, float, bool]]:
 def _batch(summary: Summary) -> Claim:
     smtp = sum(case.counts.accepted for case in summary.cases if case.labels.get("transport") == "smtp")
     seen = f"; over SMTP {smtp} messages took {smtp} transactions" if smtp else ""
+    batches = [
+        (int(size), case.counts.accepted)
+        for case in summary.cases
+        if (size := case.labels.get("batch", "")).isdecimal() and case.generator.valid
+    ]
+    if any(count for _, count in batches):
+        largest, count = max(batches)
+        calls = math.ceil(count / largest)
+        evidence = f"{count} messages took about {calls} calls of {largest}{seen}"
+        return Claim(BATCH, _verdict(holds=calls * FEWER <= count), evidence)
     return _not_tested(BATCH, f"no case of this run sends in batches{seen}")
 
 

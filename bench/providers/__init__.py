@@ -59,6 +59,8 @@ def composer_for(
     provider, sandbox = provider_of(case), case.target.kind is TargetKind.SANDBOX
     if case.transport is Transport.SMTP:
         spec = case.message
+        if sandbox and (facts := provider.facts.sandbox) is not None and facts.recipient is not None:
+            spec = replace(spec, recipients=(facts.recipient,), rotate_recipients=False)
         if spec.eml is None:
             spec = replace(
                 spec, headers=spec.headers + provider.smtp_headers(KEY_PLACEHOLDER, sandbox=sandbox)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,6 +178,20 @@ def test_connection_set_up_as_the_bottleneck_at_a_rate(
         planted.case(SMTP_KEPT, 5.0, offered=150.0, rate=150.0),
     )
     assert claim(summary, SET_UP).verdict is verdict
+
+
+@pytest.mark.parametrize(("size", "calls", "verdict"), [(50, 8, HOLDS), (5, 80, FAILS)])
+def test_a_batch_claim_counts_the_calls_of_the_largest(
+    planted: Planted, size: int, calls: int, verdict: ClaimVerdict
+) -> None:
+    name = f"api/pooled/batch={size}"
+    batches = planted.case(name, accepted=400)
+    batches = replace(batches, labels={**batches.labels, "batch": str(size)})
+    found = claim(planted.summary(planted.case(SMTP_KEPT, accepted=400), batches), BATCH)
+    assert found.verdict is verdict
+    assert found.evidence == (
+        f"400 messages took about {calls} calls of {size}; over SMTP 400 messages took 400 transactions"
+    )
 
 
 def test_a_batch_claim_needs_batches(planted: Planted) -> None:

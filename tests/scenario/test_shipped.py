@@ -14,10 +14,25 @@ from bench.scenario import find_scenario, form, json_schema, known, load_scenari
 from bench.scenario.plan import plan_case
 
 SHIPPED = shipped_scenarios()
+LIVE = tuple(
+    f"live-{name}"
+    for name in (
+        "brevo",
+        "mailgun",
+        "mailjet",
+        "mailtrap",
+        "postmark",
+        "resend",
+        "sendgrid",
+        "ses",
+        "smtpcom",
+    )
+)
 NAMES = (
     "batch",
     "clients",
     "generic",
+    *LIVE,
     "provider-matrix",
     "rtt-sweep",
     "smoke",
