@@ -79,9 +79,19 @@ def composer_for(
     return Composer(case.message, b"", run_id, fill=fill, batch=size), call
 
 
+USUAL_THROTTLING = tuple(
+    (code, words)
+    for code in (421, 450, 451, 452, 454)
+    for words in ("Rate limit", "rate limit", "Too many", "too many", "Throttl", "throttl")
+)
+"""What servers say that document no words of their own; only with codes that mean: not now."""
+
+
 def throttling_of(case: Case) -> Sequence[tuple[int, str]]:
     """(code, part of the text) of the SMTP replies that say: too much, later."""
-    return provider_of(case).facts.smtp.throttling if case.transport is Transport.SMTP else ()
+    if case.transport is not Transport.SMTP:
+        return ()
+    return (*provider_of(case).facts.smtp.throttling, *USUAL_THROTTLING)
 
 
 def _batch_size(case: Case, facts: ProviderFacts) -> int:

@@ -303,3 +303,65 @@ async def test_head_and_body_leave_in_one_write() -> None:
     joining.write(b"bye")
     assert pipe.writes == [b"HTTP/1.1 100 Continue\r\n\r\n", b"head body", b"head ", b"bye"]
     assert joining.is_closing() is False  # type: ignore[operator]
+
+
+# ------------------------------------------------------------- rate limits, repeats
+
+
+def told(sent: list[ASGISendEvent]) -> list[tuple[int, dict[bytes, bytes]]]:
+    """Status and headers of every answer."""
+    starts = [each for each in sent if each["type"] == "http.response.start"]
+    return [(each["status"], dict(each["headers"])) for each in starts]
+
+
+def limited(log: TakenLog, rate: float | None) -> Bench:
+    found = Bench(log)
+    found.app = api.Application(
+        PROVIDERS,
+        CREDENTIALS,
+        Decider(ServiceTime(), 1),
+        log,
+        found.alarm,  # type: ignore[arg-type]
+        Random(1),
+        False,
+        rate_limit=rate,
+    )
+    return found
+
+
+async def test_what_is_above_the_rate_is_throttled_and_counted_in_headers(tmp_path: Path) -> None:
+    with TakenLog(str(tmp_path / "log")) as log:
+        bench = limited(log, 1 / 600)
+        assert [await bench.call(), await bench.call()] == [202, 429]
+        counts = [headers[b"x-ratelimit-remaining"] for _, headers in told(bench.sent)]
+        assert counts == [b"0", b"0"]
+        assert told(bench.sent)[0][1][b"x-ratelimit-limit"] == b"1"
+    assert len(list(read_taken(tmp_path / "log"))) == 1
+
+
+async def test_what_is_refused_anyway_does_not_count(tmp_path: Path) -> None:
+    with TakenLog(str(tmp_path / "log")) as log:
+        bench = limited(log, 1 / 600)
+        wrong = tuple(each for each in HEADERS if each[0] != "Authorization")
+        assert [await bench.call(headers=wrong), await bench.call()] == [401, 202]
+
+
+async def test_a_repeated_call_is_answered_and_not_taken_again(tmp_path: Path) -> None:
+    resend = PROVIDERS["resend"]
+    request = resend.request(Parts("a@x.example", ("b@y.example",), "s", "text", None, (), (), "run-7", b""))
+    headers = (
+        ("host", "localhost"),
+        *((name.lower(), value) for name, value in request.headers),
+        *((name.lower(), value) for name, value in resend.auth_headers(CREDENTIALS["resend"])),
+        ("idempotency-key", "one"),
+    )
+    other = (*headers[:-1], ("idempotency-key", "two"))
+    with TakenLog(str(tmp_path / "log")) as log:
+        bench = limited(log, None)
+        for sent, body in ((headers, request.body), (headers, request.body), (other, request.body)):
+            assert await bench.call("/resend/emails", sent, (body,)) == 200
+        changed = request.body.replace(b"text", b"more", 1)
+        assert await bench.call("/resend/emails", headers, (changed,)) in (400, 409, 422)
+        bodies = [each["body"] for each in bench.sent if each["type"] == "http.response.body"]
+        assert bodies[0] == bodies[1] != bodies[2]
+    assert len(list(read_taken(tmp_path / "log"))) == 2
