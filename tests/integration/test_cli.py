@@ -392,6 +392,33 @@ def test_a_scenario_can_be_run_against_a_mock_started_by_hand(tmp_path: Path) ->
         assert json.loads(done.stdout)["cases"][0]["counts"]["accepted"] == 8
 
 
+def test_a_mock_serves_one_provider_at_its_own_paths_and_throttles(tmp_path: Path) -> None:
+    arguments = ("api", "--provider", "smtpcom", "--tls", "none", "--at-root", "--rate-limit", "0.01/s")
+    with running_mock(tmp_path, *arguments) as ready:
+        api, credentials = ready["api"], ready["credentials"]
+        assert isinstance(api, dict)
+        assert isinstance(credentials, dict)
+        assert list(api) == ["smtpcom"]
+        assert api["smtpcom"].endswith("/v4")
+        text = (
+            f"version: 1\nname: byhand\ntarget: {api['smtpcom']}\nprovider: smtpcom\n"
+            'auth: {password: "${env:TEST_PASSWORD}"}\n'
+            "load: {model: closed, concurrency: 1, messages: 4, warmup: 0}\n"
+        )
+        (tmp_path / "byhand.yaml").write_text(text, encoding="utf-8")
+        env = {"TEST_PASSWORD": credentials["api"]["smtpcom"]["password"]}
+        done = sendbench("run", "byhand.yaml", "--json", folder=tmp_path, env=env)
+        assert json.loads(done.stdout)["cases"][0]["counts"]["accepted"] == 1, done.stderr
+        errors = [row["error"] for row in open_run(latest(tmp_path)).table().to_pylist()]
+        assert errors.count("throttle") == 3
+
+
+def test_a_wrong_rate_is_one_line(tmp_path: Path) -> None:
+    done = sendbench("mock", "api", "--rate-limit", "fast", folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+
+
 def test_smtp_sink_by_the_command_of_the_readme(smtp_sink: SmtpSink, tmp_path: Path) -> None:
     done = sendbench(
         "run", "generic", "--set", f"target=smtp://{smtp_sink.host}:{smtp_sink.port}",
