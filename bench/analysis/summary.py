@@ -103,25 +103,26 @@ def _summarize_case(
     accepted = outcomes(measured, Outcome.ACCEPTED)
     cold = flags(measured, "cold") if run.pooled else np.zeros(len(measured), dtype=np.bool_)
     main = only(timed(measured), accepted & ~cold)
+    timings = _each_once(main)
     counts = _counts(run, measured)
     throughput = _throughput(run, measured, counts)
     errors = _errors(measured[~accepted])
-    latency = distribution(span_ns(main, "latency")) if run.open else None
+    latency = distribution(span_ns(timings, "latency")) if run.open else None
     return CaseSummary(
         id=run.id,
         labels=run.labels,
         counts=counts,
         throughput=throughput,
         latency=latency,
-        service=distribution(span_ns(main, "service")),
-        wait=distribution(span_ns(main, "wait")),
-        phases=_phases(main),
+        service=distribution(span_ns(timings, "service")),
+        wait=distribution(span_ns(timings, "wait")),
+        phases=_phases(timings),
         round_trips=_round_trips(run, rows, main, wires),
         cold=_cold(measured[accepted & cold]) if run.pooled else None,
         thresholds=evaluate(
             manifest.thresholds,
             run.labels,
-            Population(main, counts, throughput, by_outcome=_by_outcome(measured)),
+            Population(timings, counts, throughput, by_outcome=_by_outcome(measured)),
         ),
         generator=check_generator(run, measured, main, counts, jury, errors, manifest.facts),
         rtt_ms=_rtt_ms(run, rows),
@@ -130,6 +131,16 @@ def _summarize_case(
         referee=jury,
         error=run.error,
     )
+
+
+def _each_once(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with one for each call: the messages of a batch share its timing, and a hundred copies of
+    one observation are no hundred observations."""
+    together = ~np.isnan(numbers(rows, "batch_index"))
+    if not together.any():
+        return rows
+    calls = pd.DataFrame({name: numbers(rows, name) for name in ("connection_id", "start_ns")})
+    return only(rows, ~(together & calls.duplicated().to_numpy()))
 
 
 def distribution(values_ns: Floats) -> Distribution | None:

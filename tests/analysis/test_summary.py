@@ -303,3 +303,20 @@ def test_figures_equal_those_of_an_obvious_implementation(
         assert case.service.p50.value_ms == times[-(-len(times) // 2) - 1] / 1e6
     else:
         assert case.service.p50 is None
+
+
+def test_the_messages_of_a_call_are_one_observation(planted: Planted) -> None:
+    """Ten messages in two calls, of which the second had its first message refused."""
+    rows = planted.rows(
+        10,
+        connection_id=0,
+        ready_ns=[0.0] * 5 + [50.0 * MS] * 5,
+        start_ns=[0.0] * 5 + [50.0 * MS] * 5,
+        service_ns=np.where(np.arange(10) < 5, 20, 40) * MS,
+        batch_index=[0, 1, 2, 3, 4] * 2,
+        outcome=["accepted"] * 5 + ["rejected_perm"] + ["accepted"] * 4,
+    )
+    case = only(planted, rows)
+    assert case.counts.accepted == 9
+    assert case.service is not None
+    assert (case.service.count, case.service.mean_ms) == (2, pytest.approx(30.0))
