@@ -362,10 +362,14 @@ def _newest_pair(results: Path) -> tuple[Path, Path]:
     from bench.store.reader import read_manifest
 
     newest = _newest(results)
-    scenario = read_manifest(newest).scenario
-    for folder in sorted((path.parent for path in results.glob("*/manifest.json")), reverse=True):
-        if folder.name < newest.name and read_manifest(folder).scenario == scenario:
-            return folder, newest
+    last = read_manifest(newest)
+    scenario, found = last.scenario, list[tuple[str, Path]]()
+    for folder in (path.parent for path in results.glob("*/manifest.json")):
+        manifest = read_manifest(folder)  # a folder's name knows seconds only
+        if manifest.scenario == scenario and manifest.started_at < last.started_at:
+            found.append((manifest.started_at, folder))
+    if found:
+        return max(found)[1], newest
     raise UsageError(f"there is only one run of {scenario} under {results}; name two run folders")
 
 

@@ -28,7 +28,16 @@ _NUMBERS = (
     "connection_id", "code", "errno", *(f"{phase}_ns" for phase in PHASES),
 )  # fmt: skip
 _TIMED = frozenset(
-    ("due_ns", "ready_ns", "start_ns", "end_ns", "round_trips", *(f"{phase}_ns" for phase in PHASES))
+    (
+        "due_ns",
+        "ready_ns",
+        "start_ns",
+        "end_ns",
+        "round_trips",
+        "connection_id",
+        "batch_index",
+        *(f"{phase}_ns" for phase in PHASES),
+    )
 )
 _FLAGS = ("warmup", "cold")
 _TEXTS = ("case", "key", "outcome", "error", "notes")
