@@ -147,6 +147,10 @@ peers: .venv/.dev .venv/.project ## Side by side with other tools: messages per 
 soak-short: .venv/.dev .venv/.project ## Two million messages: flat memory, full accounts, quick analysis; minutes, writes reports/soak.md
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: torture
+torture: .venv/.dev .venv/.project ## Faults, fuzz, kills, power losses and cancels by the million; an hour, in parts; writes reports/torture.md
+	@$(BIN)/python -m tests.torture $(ARGS)
+
 .PHONY: micro
 micro: .venv/.dev .venv/.project ## What the hot paths cost, against the baseline of this class of machine (ARGS=--store: make one)
 	@$(BIN)/python -m tests.micro $(ARGS)

@@ -11,21 +11,25 @@ import platform
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio
+
 import bench.engine
 from bench import __version__
-from bench.clock import Alarm, RunClock, utc_now
+from bench.clock import Alarm, RunClock, share_of, utc_now
 from bench.engine import Engine, Progress, Stop
 from bench.errors import SetupError
-from bench.guard import Guard
+from bench.guard import Guard, RealGuard, TargetClass
 from bench.hiccup import Hiccups, watching
+from bench.interleave import Interleaving, Place
 from bench.limits import allow_open_files
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec, Ready
@@ -39,17 +43,19 @@ from bench.model import (
     TargetKind,
     Transport,
 )
-from bench.providers import composer_for, throttling_of
-from bench.providers.addresses import endpoint_of
+from bench.permit import Permission, Permit, deliveries, require
+from bench.providers import addressed, composer_for, simulators, throttling_of
+from bench.providers.addresses import REAL, caveat_of, endpoint_of, with_credentials
 from bench.redact import secrets_of
+from bench.store.ledger import Ledger, ledger_file
+from bench.store.resume import joined
 from bench.transports import session_maker
 from bench.worker.job import Job
 from bench.worker.process import run_workers
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from bench.store import RunWriter
+    from bench.store.resume import Left
 
 SWITCH_INTERVAL_S = 0.0001
 """How long another thread (writer, display) may keep the interpreter from the event loop; default 5 ms."""
@@ -66,9 +72,14 @@ class RunOptions:
     results: Path = Path("results")
     seed: int = field(default_factory=lambda: secrets.randbelow(2**31))
     guard: Guard = field(default_factory=Guard)
+    permission: Permission = field(default_factory=Permission)
+    """What has been said of real targets."""
+    ledger: Path = field(default_factory=ledger_file)
+    resume: Path | None = None
+    """The folder of a run that was cut off, to be gone on with."""
     grace_s: float = 30.0
-    on_case: Callable[[Case, Progress], None] = lambda _case, _progress: None
-    """Called when a case begins; the counters change while it runs."""
+    on_cases: Callable[[Sequence[Case], Sequence[Progress]], None] = lambda _cases, _progress: None
+    """Called when a case, or several that are interleaved, begin; the counters change while they run."""
 
 
 async def run_scenario(scenario: Scenario, options: RunOptions, stop: Stop) -> Path:
@@ -77,27 +88,81 @@ async def run_scenario(scenario: Scenario, options: RunOptions, stop: Stop) -> P
     Every target is checked before anything is opened. A case that cannot be carried out is
     recorded with its error and the next one is run. Raises RefusedError, StorageError.
     """
-    from bench.store import create_run
+    scenario = with_credentials(scenario)
+    with permitted(scenario, options) as permit:
+        return await _run_permitted(scenario, options, stop, permit)
 
-    for case in scenario.cases:
-        options.guard.check_target(case.target)
+
+@contextmanager
+def permitted(scenario: Scenario, options: RunOptions) -> Iterator[Permit | None]:
+    """Holds what real mail needs while a scenario runs; None where all targets are free.
+
+    Raises RefusedError.
+    """
+    real = real_cases(scenario, options.guard)
+    if not real:
+        yield None
+        return
+    check_permission(scenario, options)
+    known = frozenset(address for case in real for address in simulators(case))
+    needed = deliveries(real)
+    ledger = Ledger(options.ledger)
+    with ledger.alone(case.provider for case in real):
+        number = ledger.reserve(scenario.name, needed, options.permission.budget)
+        permit = Permit(options.permission, needed, known)
+        try:
+            yield permit
+        finally:
+            ledger.settle(number, permit.used)
+
+
+def check_permission(scenario: Scenario, options: RunOptions) -> None:
+    """Raise RefusedError for whatever real mail of this scenario still lacks; reserves nothing."""
+    if real := real_cases(scenario, options.guard):
+        require(real, options.permission, [address for case in real for address in simulators(case)])
+
+
+def real_cases(scenario: Scenario, guard: Guard) -> list[Case]:
+    """The cases that reach real servers, with those to whom they really send. Raises RefusedError where it is
+    not clear which host a target means."""
+    found = [case for case in scenario.cases if guard.class_of(case.target) is TargetClass.REAL]
+    for case in found:
+        guard.check_real(case.target)
+    return [addressed(case) for case in found]
+
+
+async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, permit: Permit | None) -> Path:
+    from bench.store.resume import config_hash, resume_run
+    from bench.store.run import create_run
+
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    clock, started_at = RunClock(), utc_now()
+    left: Left | None = None
     with Alarm() as alarm:
-        writer = create_run(
-            options.results,
-            scenario,
-            seed=options.seed,
-            facts=gather_facts(scenario, alarm),
-            clock_offset_ns=clock.offset_ns,
-            started_at=started_at,
-        )
+        if options.resume is None:
+            clock, started_at, seed = RunClock(), utc_now(), options.seed
+            writer = create_run(
+                options.results,
+                scenario,
+                seed=seed,
+                facts=gather_facts(scenario, alarm),
+                clock_offset_ns=clock.offset_ns,
+                started_at=started_at,
+                config_hash=config_hash(scenario),
+            )
+        else:
+            writer, left = resume_run(options.resume, scenario)
+            clock, seed = RunClock(left.manifest.clock_offset_ns), left.manifest.seed
+            started_at = datetime.fromisoformat(left.manifest.started_at)
         with writer:
-            runner = _Runner(options, stop, clock, alarm, writer, started_at)
-            for case in scenario.cases:
+            seeded = replace(options, seed=seed)
+            runner = _Runner(seeded, stop, clock, alarm, writer, started_at, permit, left)
+            for cases in scenario.groups:
                 if stop:
                     break
-                writer.end_case(await runner.run_case(case))
+                if left is not None and cases[0].id in left.ended:
+                    continue
+                for ended in await runner.run_group(cases):
+                    writer.end_case(ended)
             writer.finish("aborted" if stop else "complete", stop.reason)
     return writer.folder
 
@@ -110,29 +175,73 @@ class _Runner:
     alarm: Alarm
     writer: RunWriter
     started_at: datetime
+    permit: Permit | None
+    left: Left | None
+    """What is left, where a run is gone on with."""
 
-    async def run_case(self, case: Case) -> CaseRun:
-        """Run one case against its target; a mock that does not start becomes the case's error."""
+    async def run_group(self, cases: Sequence[Case]) -> list[CaseRun]:
+        """Run one case, or several interleaved in time, against their targets; a mock that does not start
+        becomes its case's error."""
+        try:
+            check_open_files(cases)
+        except SetupError as error:
+            return [replace(_not_run(case, self.clock()), error=str(error)) for case in cases]
+        progress = [Progress(_messages_of(case)) for case in cases]
+        self.options.on_cases(cases, progress)
+        async with watching() as hiccups:
+            if len(cases) == 1:
+                runs = [await self._run_case(cases[0], progress[0], None)]
+            else:
+                runs = await self._interleaved(cases, progress)
+            return [await self._with_hiccups(run, hiccups) for run in runs]
+
+    async def _interleaved(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
+        whole = Interleaving(len(cases), case_seed(self.options.seed, cases[0]), self.clock.absolute)
+        ended: dict[int, CaseRun] = {}
+
+        async def take_part(number: int) -> None:
+            place = whole.place(number)
+            try:
+                ended[number] = await self._run_case(cases[number], progress[number], place)
+            finally:
+                whole.leave(number)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(len(cases)):
+                tasks.start_soon(take_part, number)
+        return [replace(ended[number], interleaved=len(cases)) for number in range(len(cases))]
+
+    async def _run_case(self, case: Case, progress: Progress, place: Place | None) -> CaseRun:
         seed = case_seed(self.options.seed, case)
         ended: CaseRun | None = None
         try:
-            check_open_files(case)
-            async with open_endpoint(case, self.writer, seed) as endpoint, watching() as hiccups:
+            async with open_endpoint(case, self.writer, seed) as (endpoint, pid):
                 self.writer.conceal(secrets_of(endpoint.auth))
-                how = self._alone if case.workers == 1 else self._shared
-                ended = await how(case, endpoint, seed)
-                ended = await self._with_hiccups(ended, hiccups)
+                mock_share = share_of(pid)
+                if case.workers == 1:
+                    ended = await self._alone(case, endpoint, seed, progress, place)
+                else:
+                    ended = await self._shared(case, endpoint, seed, progress)
+                ended = replace(ended, mock_share=mock_share(), caveat=caveat_of(case))
+                if case.faults:
+                    said = f"the mock went wrong by a script of {_rules(len(case.faults))}"
+                    ended = replace(ended, remark="; ".join(filter(None, (said, ended.remark))))
         except SetupError as error:
             return replace(ended or _not_run(case, self.clock()), error=str(error))
         return ended
 
-    async def _alone(self, case: Case, endpoint: Endpoint, seed: int) -> CaseRun:
+    async def _alone(
+        self, case: Case, endpoint: Endpoint, seed: int, progress: Progress, place: Place | None
+    ) -> CaseRun:
         """This process sends everything."""
         composer, request = composer_for(case, self.writer.key_prefix(case), seed=seed, date=self.started_at)
+        real = self.options.guard.class_of(case.target) is TargetClass.REAL
+        guard = RealGuard() if real else self.options.guard
         engine = Engine(
             case=case,
             composer=composer,
-            make_session=session_maker(case, endpoint, self.options.guard, request, self.alarm),
+            make_session=session_maker(case, endpoint, guard, request, self.alarm),
+            permit=self.permit if real else None,
             recorder=self.writer,
             clock=self.clock,
             alarm=self.alarm,
@@ -140,11 +249,14 @@ class _Runner:
             seed=seed,
             grace_s=self.options.grace_s,
             throttling=throttling_of(case),
+            progress=progress,
+            first=0 if self.left is None else self.left.first(case.id),
+            gather=None if place is None else place.whole.gather,
+            place=place,
         )
-        self.options.on_case(case, engine.progress)
-        return await engine.run()
+        return joined(await engine.run(), engine.first)
 
-    async def _shared(self, case: Case, endpoint: Endpoint, seed: int) -> CaseRun:
+    async def _shared(self, case: Case, endpoint: Endpoint, seed: int, progress: Progress) -> CaseRun:
         """Others send everything, each its share."""
         auth = endpoint.auth
         job = Job(
@@ -165,8 +277,6 @@ class _Runner:
             number=0,
             of=case.workers,
         )
-        progress = Progress(None if case.load.messages is None else case.load.messages + case.load.warmup)
-        self.options.on_case(case, progress)
         jobs = [replace(job, number=number) for number in range(case.workers)]
         return await run_workers(jobs, self.stop, progress, self.writer)
 
@@ -177,14 +287,26 @@ class _Runner:
         return replace(run, hiccup_p999_ns=seen.p999_ns, hiccup_max_ns=seen.max_ns)
 
 
-def check_open_files(case: Case) -> None:
-    """Raise the limit on open files to what a case needs; the mock inherits it. Raises SetupError."""
-    each = SHAPED_FILES if case.network.shaped else 1
-    needed = case.pool.size * each + SPARE_FILES
+def _rules(count: int) -> str:
+    return f"{count} rule{'s' * (count != 1)}"
+
+
+def _messages_of(case: Case) -> int | None:
+    return None if case.load.messages is None else case.load.messages + case.load.warmup
+
+
+def check_open_files(cases: Sequence[Case]) -> None:
+    """Raise the limit on open files to what cases need that run together; their mocks inherit it.
+
+    Raises SetupError.
+    """
+    connections = sum(case.pool.size for case in cases)
+    each = [case.pool.size * (SHAPED_FILES if case.network.shaped else 1) for case in cases]
+    needed = SPARE_FILES + sum(each)
     allowed = allow_open_files(needed)
     if allowed is not None and allowed < needed:
         raise SetupError(
-            f"a pool of {case.pool.size} connections may need {needed} open files and this process may have "
+            f"a pool of {connections} connections may need {needed} open files and this process may have "
             f"{allowed}: lower pool.size or the concurrency, or raise the hard limit (`ulimit -Hn`)"
         )
 
@@ -208,6 +330,7 @@ def _not_run(case: Case, now_ns: int) -> CaseRun:
         rtt_ns=None,
         service_time_p50_ns=None,
         server=case.server,
+        comparison=case.comparison,
     )
 
 
@@ -215,8 +338,10 @@ def _not_run(case: Case, now_ns: int) -> CaseRun:
 
 
 @asynccontextmanager
-async def open_endpoint(case: Case, writer: RunWriter, seed: int) -> AsyncIterator[Endpoint]:
-    """Where a case connects to, with the mock and the shaper it needs running meanwhile.
+async def open_endpoint(
+    case: Case, writer: RunWriter, seed: int
+) -> AsyncIterator[tuple[Endpoint, int | None]]:
+    """Where a case connects to, with the mock and the shaper it needs running meanwhile; their process.
 
     Raises SetupError when one of them does not start.
     """
@@ -230,13 +355,17 @@ async def open_endpoint(case: Case, writer: RunWriter, seed: int) -> AsyncIterat
             resume=case.tls.resume,
             service_time=case.service_time,
             rate_limit=case.rate_limit,
+            faults=case.faults,
+            byte_log=str(writer.byte_log(case)) if case.faults else None,
             network=case.network,
             seed=seed,
             log=str(writer.mock_log(case)),
             wire_log=wire_log,
         )
+        if not case.mock_auth:
+            spec = replace(spec, auth_mechanisms=())
         async with mock_process(spec) as ready:
-            yield _mock_endpoint(case, ready)
+            yield _mock_endpoint(case, ready), ready.pid
     elif case.network.shaped:
         spec = MockSpec(
             kind="relay",
@@ -247,13 +376,14 @@ async def open_endpoint(case: Case, writer: RunWriter, seed: int) -> AsyncIterat
         )
         async with mock_process(spec) as ready:
             assert ready.smtp is not None
-            yield replace(_direct_endpoint(case, target), host=ready.smtp[0], port=ready.smtp[1])
+            endpoint = replace(_direct_endpoint(case, target), host=ready.smtp[0], port=ready.smtp[1])
+            yield endpoint, ready.pid
     else:
-        yield _direct_endpoint(case, target)
+        yield _direct_endpoint(case, target), None
 
 
 def _direct_endpoint(case: Case, target: Target) -> Endpoint:
-    if target.kind in (TargetKind.LIVE, TargetKind.SANDBOX):
+    if target.kind in REAL:
         return endpoint_of(case)
     return Endpoint(
         host=target.host,
@@ -304,6 +434,7 @@ def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
         "timer": alarm.kind,
     }
     clients = sorted({case.client for case in scenario.cases})
+    facts["left_out"] = "; ".join(scenario.left_out)
     facts["clients"] = ", ".join(f"{name} {_version(name)}".strip() for name in clients)
     return {name: value for name, value in facts.items() if value}
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from bench.analysis import Frame
     from bench.api import RunOptions, Stop
     from bench.mock.spec import MockSpec
-    from bench.model import Answer, Case, Scenario, Summary
+    from bench.model import Answer, Case, Fault, Scenario, Summary
+    from bench.permit import Permission
     from bench.redact import Redactor
     from bench.store import StoredRun
 
@@ -163,6 +164,10 @@ def _console(stream: TextIO) -> Console:
 @click.option("--results", type=_FOLDER, default=Path("results"), help="Where run folders are made.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Make messages, arrivals and mock repeat.")
 @click.option("--lab", multiple=True, metavar="CIDR", help="A private network that may be sent to.")
+@click.option("--live", is_flag=True, help="Send real mail; `plan` says what else that takes.")
+@click.option("--budget", type=click.IntRange(0), default=0, help="Real deliveries allowed in a day.")
+@click.option("--resume", type=_FOLDER, metavar="RUN", help="Go on with a run that was cut off.")
+@click.option("--confirm", default="", envvar="SENDBENCH_CONFIRM", help="The hash that `plan` prints.")
 @_json_option
 def run(
     scenarios: tuple[str, ...],
@@ -171,17 +176,25 @@ def run(
     results: Path,
     seed: int | None,
     lab: tuple[str, ...],
+    live: bool,
+    budget: int,
+    resume: Path | None,
+    confirm: str,
     as_json: bool,
 ) -> int:
     """Run scenarios (a file, or the name of a shipped one) and print what they cost."""
     loaded = [_load(text, overrides, profile) for text in scenarios]
-    from bench.api import RunOptions
+    from bench.api import RunOptions, check_permission
     from bench.guard import Guard
+    from bench.providers.addresses import with_credentials
 
-    options = RunOptions(results=results, guard=Guard(lab))
+    permission = _permission(live=live, budget=budget, confirm=confirm)
+    if resume is not None and len(loaded) > 1:
+        raise UsageError("--resume goes on with one run: name its scenario alone")
+    options = RunOptions(results=results, guard=Guard(lab), permission=permission, resume=resume)
+    loaded = [with_credentials(scenario) for scenario in loaded]
     for scenario in loaded:  # all of them, before anything of the first is sent
-        for case in scenario.cases:
-            options.guard.check_target(case.target)
+        check_permission(scenario, options)
     if seed is not None:
         options.seed = seed
     codes = []
@@ -195,6 +208,15 @@ def run(
     return ExitCode.worst(codes)
 
 
+def _permission(*, live: bool, budget: int, confirm: str) -> Permission:
+    from bench.permit import AllowList, Permission, config_folder
+
+    allowed = config_folder() / "allowed-recipients.txt"
+    return Permission(
+        live, budget, confirm, AllowList.read(allowed), str(allowed), config_folder() / "no-real-mail"
+    )
+
+
 def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | None]:
     """Run a scenario to its end or to a signal; the run's folder, and the signal's exit code."""
     import anyio
@@ -205,6 +227,8 @@ def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | 
     if any(case.labels.get("tls.verify") == "false" for case in scenario.cases):
         click.echo(f"{scenario.name}: INSECURE: certificates are not checked (tls.verify: false)", err=True)
 
+    for sentence in scenario.left_out:
+        click.echo(f"{scenario.name}: {sentence}", err=True)
     for sentence in _beyond_limits(scenario):
         click.echo(f"{scenario.name}: beyond a limit: {sentence}", err=True)
 
@@ -212,7 +236,7 @@ def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | 
         stop, seen = Stop(), list[ExitCode]()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_obey_signals, stop, seen)
-            with display(scenario) as options.on_case:
+            with display(scenario) as options.on_cases:
                 folder = await run_scenario(scenario, options, stop)
             tasks.cancel_scope.cancel()
         return folder, seen[0] if seen else None
@@ -384,15 +408,18 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
     from dataclasses import asdict
 
     from bench.limits import local_ports
+    from bench.providers import messages_in_a_call
+    from bench.providers.addresses import with_credentials
     from bench.scenario.plan import plan_case
 
     ports = local_ports()
     for text in scenarios:
-        scenario = _load(text, overrides, profile)
-        planned = [plan_case(case, ports) for case in scenario.cases]
+        scenario = with_credentials(_load(text, overrides, profile))
+        planned = [plan_case(case, ports, messages_in_a_call(case)) for case in scenario.cases]
         if as_json:
             shape = {"scenario": scenario.name, "cases": [asdict(each) for each in planned]}
-            click.echo(json.dumps(shape | {"beyond_limits": _beyond_limits(scenario)}))
+            remarks = {"beyond_limits": _beyond_limits(scenario), "left_out": scenario.left_out}
+            click.echo(json.dumps(shape | remarks))
             continue
         click.echo(f"{scenario.name}: {scenario.description}")
         width = max(len(each.id) for each in planned)
@@ -410,11 +437,13 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
                 click.echo(f"  note on {each.id}: {each.remark}")
         for sentence in _beyond_limits(scenario):
             click.echo(f"  beyond a limit: {sentence}")
+        for sentence in scenario.left_out:
+            click.echo(f"  {sentence}")
         total_ns = sum(each.duration_ns for each in planned)
         count = sum(each.messages or 0 for each in planned)
         click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
-        for reason in _refusals(scenario):
-            click.echo(f"  a run would be refused: {reason}")
+        for line in _real(scenario):
+            click.echo(f"  {line}")
 
 
 def _beyond_limits(scenario: Scenario) -> list[str]:
@@ -424,18 +453,28 @@ def _beyond_limits(scenario: Scenario) -> list[str]:
     return list(dict.fromkeys(each for case in scenario.cases for each in beyond_limits(case)))
 
 
-def _refusals(scenario: Scenario) -> list[str]:
-    """What the guard would say to a run without --lab."""
+def _real(scenario: Scenario) -> list[str]:
+    """What it takes to run what reaches real servers; nothing where nothing does (without --lab)."""
+    from bench.api import real_cases
     from bench.errors import RefusedError
     from bench.guard import Guard
+    from bench.model import TargetKind
+    from bench.permit import deliveries, plan_hash
 
-    found = []
-    for case in scenario.cases:
-        try:
-            Guard().check_target(case.target)
-        except RefusedError as error:
-            found.append(str(error))
-    return list(dict.fromkeys(found))
+    try:
+        real = real_cases(scenario, Guard())
+        if not real:
+            return []
+        count, people = deliveries(real), {one for case in real for one in case.message.recipients}
+        boxed = all(case.target.kind is TargetKind.SANDBOX for case in real)
+    except RefusedError as error:
+        return [f"a run would be refused: {error}"]
+    whom = f"{len(people)} address{'es' * (len(people) != 1)}"
+    allowed = _permission(live=True, budget=count, confirm="").allow_file
+    return [
+        f"real: {count} deliveries to {whom}, each of which must stand in {allowed}",
+        f"to run it: {'' if boxed else '--live '}--budget {count} --confirm {plan_hash(real)}",
+    ]
 
 
 @commands.command()
@@ -522,6 +561,7 @@ def schema() -> None:
 @click.option("--rtt", default="0", metavar="DURATION", help="Put a network of this round trip in front.")
 @click.option("--tls", type=click.Choice(["starttls", "implicit", "none"]), default="starttls")
 @click.option("--rate-limit", metavar="RATE", help="Throttle what is above, e.g. 50/s.")
+@click.option("--faults", metavar="NAME|FILE", help="What goes wrong; with --log every byte is in LOG.bytes.")
 @click.option("--at-root", is_flag=True, help="Only --provider's API, with the vendor's own paths.")
 @click.option("--seed", type=int, default=0)
 @click.option("--log", type=click.Path(dir_okay=False), help="A line of JSON for each message taken.")
@@ -555,6 +595,16 @@ def _has_uvloop() -> bool:
     return find_spec("uvloop") is not None
 
 
+def _faults(text: str) -> tuple[Fault, ...]:
+    """The script of a fault of the catalogue, or of a file."""
+    from bench.scenario.faults import catalogue, read_case
+
+    path = catalogue().get(text, Path(text))
+    if not path.is_file():
+        raise UsageError(f"no fault {text!r}: neither in the catalogue nor a file")
+    return read_case(path).faults
+
+
 def _mock_spec(
     kind: str,
     provider: str,
@@ -566,6 +616,7 @@ def _mock_spec(
     tls: str,
     rate_limit: str | None,
     at_root: bool,
+    faults: str | None,
     seed: int,
     log: str | None,
 ) -> MockSpec:
@@ -588,6 +639,8 @@ def _mock_spec(
         tls=TlsMode(tls),
         rate_limit=per_s or None,
         at_root=at_root,
+        faults=_faults(faults) if faults else (),
+        byte_log=f"{log}.bytes" if faults and log else None,
         seed=seed,
         log=log,
     )

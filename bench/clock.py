@@ -19,12 +19,15 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Protocol
 
 CLOCK_MONOTONIC = 1
 TFD_NONBLOCK = 0o4000
 TFD_CLOEXEC = 0o2000000
 TFD_TIMER_ABSTIME = 1
+SHARE_LEAST_NS = 500_000_000
+"""In less time ticks of 10 ms say nothing about a share."""
 
 
 class Clock(Protocol):
@@ -35,6 +38,31 @@ class Clock(Protocol):
 
 monotonic_ns: Clock = time.monotonic_ns
 process_cpu_ns: Clock = time.process_time_ns
+
+
+def share_of(pid: int | None) -> Callable[[], float | None]:
+    """Begin to watch another process; the call that is returned tells which share of a core it has taken
+    since (1.0: all of it). None where there is no such process, no way to tell (not Linux), or too little
+    time."""
+    began_ns, cpu_began_ns = time.monotonic_ns(), cpu_ns_of(pid)
+
+    def share() -> float | None:
+        cpu_ns, took_ns = cpu_ns_of(pid), time.monotonic_ns() - began_ns
+        if cpu_ns is None or cpu_began_ns is None or took_ns < SHARE_LEAST_NS:
+            return None
+        return (cpu_ns - cpu_began_ns) / took_ns
+
+    return share
+
+
+def cpu_ns_of(pid: int | None) -> int | None:
+    """CPU time of a process, in ticks of usually 10 ms."""
+    try:
+        line = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = line.rpartition(")")[2].split()  # the name before it may hold anything
+    return (int(fields[11]) + int(fields[12])) * (10**9 // os.sysconf("SC_CLK_TCK"))
 
 
 def utc_now() -> datetime:

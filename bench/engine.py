@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import Final, Protocol
 
 import anyio
@@ -18,9 +20,12 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from bench.clock import Alarm, Clock, RunClock, process_cpu_ns
+from bench.interleave import Place, Seat
 from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
-from bench.pacing import WHOLE, Pacer, Share, pacer_for
+from bench.pacing import WHOLE, Interleaved, Pacer, Share, pacer_for
+from bench.permit import Permit
+from bench.stopping import StopRules
 from bench.store import RESERVATION
 from bench.transports import NOTHING, Answer, Pool, Release, Session, SessionMaker, Span
 
@@ -30,9 +35,36 @@ DROPS_AT_ONCE = 1000
 """Dropped messages that are recorded before the event loop gets a turn, and with it a second Ctrl-C."""
 
 
+RETRY_SHARE = 0.10
+"""Of the messages: so many attempts beyond the first, so that an outage is not made worse."""
+RETRY_LONGEST_S = 60.0
+_SENT_AGAIN = {
+    "temp": (Outcome.REJECTED_TEMP,),
+    "unknown": (Outcome.REJECTED_TEMP, Outcome.UNKNOWN),
+}
 _ACCEPTED: Final = Outcome.ACCEPTED
 _UNFINISHED: Final = Answer(Outcome.UNKNOWN, error="internal")
 """What becomes of a message if our own code fails."""
+
+
+_collecting: list[tuple[int, int, int]] = []
+"""What the collector's thresholds were before; cases that run interleaved enter one after the other."""
+
+
+@contextmanager
+def _rarely_collecting() -> Iterator[None]:
+    """A collection in the middle of a case need not look at what is older."""
+    gc.collect()
+    gc.freeze()
+    _collecting.append(gc.get_threshold())
+    gc.set_threshold(*GC_THRESHOLDS)
+    try:
+        yield
+    finally:
+        thresholds = _collecting.pop()
+        if not _collecting:
+            gc.set_threshold(*thresholds)
+            gc.unfreeze()
 
 
 class Recorder(Protocol):
@@ -104,11 +136,14 @@ class _Marks:
 class _Slot:
     """A message that has been taken up, and when (CLOCK_MONOTONIC)."""
 
-    __slots__ = ("due_ns", "message", "ready_ns", "worker")
+    __slots__ = ("attempt", "due_ns", "message", "ready_ns", "worker")
 
-    def __init__(self, message: Message, worker: int, due_ns: int | None, ready_ns: int | None) -> None:
+    def __init__(
+        self, message: Message, worker: int, due_ns: int | None, ready_ns: int | None, attempt: int = 1
+    ) -> None:
         self.message, self.worker = message, worker
         self.due_ns, self.ready_ns = due_ns, ready_ns
+        self.attempt = attempt
 
 
 class _Hands:
@@ -167,7 +202,14 @@ class Engine:
     throttling: Sequence[tuple[int, str]] = ()
     """(code, part of the text) of the replies that say: too much, later."""
     gather: Callable[[], Awaitable[int]] | None = None
-    """Waits for the processes that run the rest; the moment (CLOCK_MONOTONIC) at which all of them start."""
+    """Waits for those that start at the same moment (CLOCK_MONOTONIC), which it tells: processes that run
+    the rest, or cases that this one is interleaved with."""
+    permit: Permit | None = None
+    """Looks at every message to a real server before it is sent."""
+    first: int = 0
+    """The message to begin with; those before it belong to an earlier part of the run."""
+    place: Place | None = None
+    """Its part where several cases run interleaved."""
 
     _now: Clock = field(init=False)
     """CLOCK_MONOTONIC; the record's times are those of the run, `clock.offset_ns` less."""
@@ -178,6 +220,11 @@ class Engine:
     _client: str = field(init=False)
     _warmup: int = field(init=False)
     _marks: _Marks = field(init=False, default_factory=_Marks)
+    _rules: StopRules = field(init=False)
+    _retrying: TaskGroup = field(init=False)
+    """Attempts beyond the first, and the waits before them; nobody else waits for those."""
+    _resent: int = field(init=False, default=0)
+    _backoff: Random = field(init=False)
     _pacer: Pacer = field(init=False)
     _pool: Pool = field(init=False)
     _in_flight: anyio.Semaphore | None = field(init=False, default=None)
@@ -199,8 +246,10 @@ class Engine:
         self._timeout_ns = case.timeout_ns
         self._case_id, self._client, self._warmup = case.id, case.client, case.load.warmup
         self._offset_ns, self._append = self.clock.offset_ns, self.recorder.append
-        self._pacer = pacer_for(self.case.load, self.seed)
-        self._seq, self._step = self.share.number, self.share.of
+        self._rules = StopRules(real=self.permit is not None)
+        self._backoff = Random(f"sendbench retry {self.seed}")
+        self._pacer = self._paced()
+        self._seq, self._step = self.share.first_from(self.first), self.share.of
         self._pool = Pool(
             replace(self.case.pool, size=self.share.part(self.case.pool.size)),
             self.make_session,
@@ -214,23 +263,22 @@ class Engine:
         if self._pacer.count is not None:
             self.progress.scheduled = self.share.part(self._pacer.count)
 
+    def _paced(self) -> Pacer:
+        load, place = self.case.load, self.place
+        if place is None or not load.open:
+            return pacer_for(load, self.seed)
+        return Interleaved(load, place.whole.seed, place.number, place.whole.of)
+
     async def run(self) -> CaseRun:
         """Send every message of the case; returns when the last one has ended."""
-        gc.collect()
-        gc.freeze()  # a collection in the middle of a case need not look at what is older
-        thresholds = gc.get_threshold()
-        gc.set_threshold(*GC_THRESHOLDS)
-        try:
-            with anyio.CancelScope() as cut:
-                async with anyio.create_task_group() as watch:
-                    watch.start_soon(self._obey_stop, cut)
-                    watch.start_soon(self._pool.look_after)
-                    await self._pool.preconnect(self.case.timeout_ns)
+        with _rarely_collecting(), anyio.CancelScope() as cut:
+            async with anyio.create_task_group() as watch:
+                watch.start_soon(self._obey_stop, cut)
+                watch.start_soon(self._pool.look_after)
+                await self._pool.preconnect(self.case.timeout_ns)
+                async with anyio.create_task_group() as self._retrying:
                     await (self._open() if self.case.load.open else self._closed())
-                    watch.cancel_scope.cancel()
-        finally:
-            gc.set_threshold(*thresholds)
-            gc.unfreeze()
+                watch.cancel_scope.cancel()
         self._marks.cpu_ended_ns = process_cpu_ns()
         await self._drop_the_rest()
         quits = await self._pool.close()
@@ -252,7 +300,8 @@ class Engine:
         Due times are the pacer's and are never moved; lateness shows as lag.
         """
         self._start_ns = self._now()
-        first_measured = self.share.first_from(self.case.load.warmup)
+        first_measured = max(self._seq, self.share.first_from(self.case.load.warmup))
+        self._start_ns -= self._pacer.due_ns(self.first) or 0  # what was due before has been
         async with anyio.create_task_group() as tasks:
             hands = _Hands(self._one if self._in_flight is None else self._in_turn, tasks)
             with self._schedule:
@@ -275,8 +324,8 @@ class Engine:
     async def _closed(self) -> None:
         """Each worker sends its next message when the one before has been answered."""
         load = self.case.load
-        if load.warmup:
-            await self._workers(until=load.warmup, deadline_ns=None)
+        if load.warmup > self.first:
+            await self._workers(until=load.warmup, deadline_ns=None, warming=True)
         begun_ns = self._now()
         if self.gather is not None:
             with self._schedule:
@@ -284,9 +333,9 @@ class Engine:
                 await self.alarm.sleep_until(begun_ns)
         self._marks.begin(begun_ns)
         deadline_ns = None if load.duration_ns is None else begun_ns + load.duration_ns
-        await self._workers(until=self._pacer.count, deadline_ns=deadline_ns)
+        await self._workers(until=self._pacer.count, deadline_ns=deadline_ns, warming=False)
 
-    async def _workers(self, *, until: int | None, deadline_ns: int | None) -> None:
+    async def _workers(self, *, until: int | None, deadline_ns: int | None, warming: bool) -> None:
         """Start the workers spread over the time that one message takes, as far as warm-up has shown it.
 
         Started together over a network of fixed round trips they would stay in step, all busy at one
@@ -301,15 +350,34 @@ class Engine:
                 if wait_ns:
                     await self.alarm.sleep_until(self._now() + wait_ns)
                 wait_ns = apart_ns
-                tasks.start_soon(self._worker, number, until, deadline_ns)
+                place = self.place
+                seat = None if place is None else place.seat(number, warming=warming)
+                tasks.start_soon(self._worker, number, until, deadline_ns, seat)
 
-    async def _worker(self, number: int, until: int | None, deadline_ns: int | None) -> None:
-        while not self.stop and (until is None or self._seq < until):
-            if deadline_ns is not None and self._now() >= deadline_ns:
-                return
-            message = self._compose(until)
-            self._seq += self._step * (len(message.members) or 1)
-            await self._one(_Slot(message, number, None, self._now()))
+    async def _worker(
+        self, number: int, until: int | None, deadline_ns: int | None, seat: Seat | None
+    ) -> None:
+        try:
+            while self._goes_on(until, deadline_ns):
+                if seat is not None:
+                    await seat.take()
+                    if not self._goes_on(until, deadline_ns):  # others of this case have taken the last
+                        return
+                message = self._compose(until)
+                self._seq += self._step * (len(message.members) or 1)
+                await self._one(_Slot(message, number, None, self._now()))
+                if seat is not None:
+                    seat.pass_on()
+        finally:
+            if seat is not None:
+                seat.leave()
+
+    def _goes_on(self, until: int | None, deadline_ns: int | None) -> bool:
+        return (
+            not self.stop
+            and (until is None or self._seq < until)
+            and (deadline_ns is None or self._now() < deadline_ns)
+        )
 
     def _due_ns(self, seq: int) -> int | None:
         offset_ns = self._pacer.due_ns(seq)
@@ -358,6 +426,12 @@ class Engine:
 
     async def _one(self, slot: _Slot) -> None:
         """Take a message from ready to its sample."""
+        if self.permit is not None:
+            refusal = self.permit.refusal(slot.message, self.case.transport)
+            if refusal is not None:
+                self.stop.ask(refusal)
+                self._drop_slot(slot)
+                return
         session = None if self.stop else self._pool.take()
         if session is None:
             session = await self._session_for(slot)
@@ -384,9 +458,41 @@ class Engine:
                 if slot.message.members:
                     self._record_call(slot, session, span, answer)
                 else:
-                    self.progress.done += 1
+                    self.progress.done += slot.attempt == 1
                     self.progress.accepted += accepted
                     self._append(self._sample(slot, session, span, answer, release, took_ns))
+                if not accepted:
+                    self._obey_rules(answer)
+                    self._consider_again(slot, answer)
+
+    def _obey_rules(self, answer: Answer) -> None:
+        progress = self.progress
+        reason = self._rules.after(
+            answer.outcome, answer.error, accepted=progress.accepted, done=progress.done
+        )
+        if reason is not None:
+            self.stop.ask(reason)
+
+    def _consider_again(self, slot: _Slot, answer: Answer) -> None:
+        """Send the message again later, if the scenario wants that and the budget of it lasts."""
+        retry = self.case.retry
+        if retry is None or self.stop or slot.attempt >= retry.attempts:
+            return
+        if (
+            answer.outcome not in _SENT_AGAIN[retry.on]
+            or self._resent >= RETRY_SHARE * self.progress.done + 1
+        ):
+            return
+        self._resent += 1
+        bound_s = min(retry.base_ns / 1e9 * 2 ** (slot.attempt - 1), RETRY_LONGEST_S)
+        self._retrying.start_soon(self._again, slot, self._backoff.uniform(0.0, bound_s))
+
+    async def _again(self, slot: _Slot, wait_s: float) -> None:
+        with anyio.move_on_after(wait_s):
+            await self.stop.asked()
+        if not self.stop:
+            next_slot = _Slot(slot.message, slot.worker, slot.due_ns, self._now(), slot.attempt + 1)
+            await self._one(next_slot)
 
     async def _session_for(self, slot: _Slot) -> Session | None:
         """Wait for a session; None if the run is over by then, and the message is dropped."""
@@ -427,6 +533,8 @@ class Engine:
         return release, self._now() - begun_ns
 
     def _drop_slot(self, slot: _Slot) -> None:
+        if slot.attempt > 1:
+            return  # its earlier attempt is its record
         for message in slot.message.members or (slot.message,):
             self._drop(message.seq, slot.due_ns, slot.ready_ns)
 
@@ -475,7 +583,7 @@ class Engine:
             self._case_id,
             message.key,
             message.seq,
-            1,
+            slot.attempt,
             slot.worker,
             message.seq < self._warmup,
             cold,
@@ -546,6 +654,8 @@ class Engine:
             server=case.server,
             interrupted=bool(self.stop),
             quits=quits,
+            comparison=case.comparison,
+            retry="" if case.retry is None else case.retry.on,
         )
 
 

@@ -6,6 +6,7 @@ and each maps to one documented exit code::
 
     BenchError
      +- UsageError           2  the command line or an argument makes no sense
+     |   +- CredentialsError 2  a provider's credentials are missing
      +- ScenarioError        2  the scenario file is wrong: file:line:col: field: text
      +- SetupError           3  the run could not be carried out (mock did not start, ...)
      +- StorageError         3  a result could not be written
@@ -58,6 +59,10 @@ class UsageError(BenchError):
     """A command line that makes no sense."""
 
     exit_code = ExitCode.USAGE
+
+
+class CredentialsError(UsageError):
+    """A provider's credentials that nobody has given."""
 
 
 class ScenarioError(BenchError):

@@ -1,8 +1,7 @@
 """What may be sent where. Decided before any socket is opened, and again on the address it will go to.
 
 Loopback is free. Private addresses that the person named with `--lab` are free too. Every other host is
-real, and real targets are refused: the switches that allow them are not built yet, and nothing overrides
-that.
+real: it is sent to only where `permit` has everything it asks for, and then only at a public address.
 
 An address counts only in the form in which `ipaddress` reads it. `127.1`, `0x7f000001` or `2130706433` mean
 an address to some resolvers and a name to others, so they are names here, and a name other than localhost
@@ -49,7 +48,10 @@ METADATA = frozenset(
 )
 """Where clouds hand out credentials to whoever asks; no lab has a mail server there."""
 
-RULE = "real targets are refused until the live guard exists: use the mock, a loopback address or --lab CIDR"
+RULE = (
+    "real: use the mock, a loopback address or --lab CIDR, or read what `sendbench plan` says it takes to "
+    "send real mail"
+)
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _LOCALHOST = re.compile(rf"(?:{_LABEL}\.){{0,8}}localhost\.?", re.ASCII)
@@ -89,17 +91,29 @@ class Guard:
             return TargetClass.LOOPBACK
         return TargetClass.REAL
 
-    def check_target(self, target: Target) -> TargetClass:
-        """The class of a target that may be sent to. Raises RefusedError before anything is opened."""
+    def class_of(self, target: Target) -> TargetClass:
+        """The class of a target. Raises RefusedError where it is not clear which host it means."""
         if target.kind is TargetKind.MOCK:
             return TargetClass.LOOPBACK
         if target.kind not in (TargetKind.SMTP, TargetKind.HTTP):
-            raise RefusedError(f"target {target.kind.value}: {RULE}")
+            return TargetClass.REAL
         if target.url:
             _check_url(target)
-        found = self.classify(target.host)
-        if found is TargetClass.REAL:
+        return self.classify(target.host)
+
+    def check_real(self, target: Target) -> None:
+        """Raise RefusedError for an address that is no real server's either, such as a private one that no
+        `--lab` names."""
+        address = _parse(target.host)
+        if address is not None and not is_public(address):
             raise _refusal(target.host)
+
+    def check_target(self, target: Target) -> TargetClass:
+        """The class of a target that may be sent to freely. Raises RefusedError before anything is opened."""
+        found = self.class_of(target)
+        if found is TargetClass.REAL:
+            provider = target.kind not in (TargetKind.SMTP, TargetKind.HTTP)
+            raise RefusedError(f"target {target.kind.value}: {RULE}") if provider else _refusal(target.host)
         return found
 
     def check_address(self, ip: str) -> None:
@@ -117,6 +131,22 @@ class Guard:
         if address not in METADATA and _within(address, self._lab):
             return TargetClass.LAB
         return TargetClass.REAL
+
+
+class RealGuard(Guard):
+    """The guard of a real target that has been permitted: public addresses, and nothing else, whatever a name
+    resolves to."""
+
+    def check_address(self, ip: str) -> None:
+        """See `Guard.check_address`."""
+        address = _parse(ip)
+        if address is None or not is_public(address):
+            raise RefusedError(f"target {_shown(ip)}: not a public address, and a real server has one")
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is one of the internet's, and not of this machine, a lab, or a cloud's inside."""
+    return address.is_global and not address.is_multicast and address not in METADATA
 
 
 def _within(address: Address, networks: Sequence[Network]) -> bool:

@@ -215,6 +215,32 @@ class ServiceTime:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing that a mock does wrong, where, and to which occurrences of that; see `scenario.faults`."""
+
+    at: str
+    """The step at which it happens, such as `mail` or `dot`."""
+    do: str
+    """What happens, such as `reply` or `rst`."""
+    text: bytes = b""
+    """What is said, where something is."""
+    nth: int | None = None
+    """Only the step's so-manieth occurrence at this mock, from 1; None: each."""
+    use: int | None = None
+    """Only the so-manieth message or call of a connection, from 1; None: any."""
+    connection: int | None = None
+    """Only the so-manieth connection to this mock, from 1; None: any."""
+    share: float = 1.0
+    """Of what the fields above leave, so much, drawn at random."""
+    delay_ns: int = 0
+    """How long something is put off; drip: between two bytes."""
+    size: int = 0
+    """flood: so many bytes, 0: without end. body: it happens once so many bytes of the body have come."""
+    taken: bool | None = None
+    """reply: whether the message is taken all the same; None: as the answer's code says."""
+
+
+@dataclass(frozen=True, slots=True)
 class Load:
     """How messages are released. Which fields count depends on the model; see `pacing`."""
 
@@ -281,6 +307,18 @@ class SmtpOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Retry:
+    """When a message is sent again, which by default none is."""
+
+    on: str
+    """temp: rejected for now; unknown: that as well, and where nobody knows what became of it"""
+    attempts: int = 5
+    """At most, the first one included."""
+    base_ns: int = 1_000_000_000
+    """The longest wait before the second attempt; it doubles with each further one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Threshold:
     """One parsed line of `thresholds:`, for instance `p95(service) < 800ms where connection=pooled`."""
 
@@ -331,6 +369,14 @@ class Case:
     """Messages in a call of the API; 0: as many as the provider takes. None: one, by the call for one."""
     region: str | None = None
     """One of the provider's; None: its default."""
+    comparison: str = ""
+    """What the comparison is called that it takes part in: cases of one run interleaved. Empty: none."""
+    faults: tuple[Fault, ...] = ()
+    """What the mock does wrong."""
+    retry: Retry | None = None
+    """None: one message, one attempt."""
+    mock_auth: bool = True
+    """Whether the SMTP mock asks for credentials."""
 
     @property
     def shaped_rtt_ns(self) -> int | None:
@@ -360,6 +406,18 @@ class Scenario:
     """The file as given."""
     cases: tuple[Case, ...]
     thresholds: tuple[Threshold, ...]
+    compare: tuple[str, ...] = ()
+    """The keys of the matrix whose values are compared, if any."""
+    left_out: tuple[str, ...] = ()
+    """Why cases that the file describes are not among these, a sentence each."""
+
+    @property
+    def groups(self) -> tuple[tuple[Case, ...], ...]:
+        """The cases in the order of their running: each alone, those of a comparison together."""
+        found: dict[str, list[Case]] = {}
+        for case in self.cases:
+            found.setdefault(f"compare {case.comparison}" if case.comparison else case.id, []).append(case)
+        return tuple(tuple(cases) for cases in found.values())
 
 
 # ------------------------------------------------------------------------- sending
@@ -517,6 +575,18 @@ class CaseRun:
     hiccup_max_ns: int | None = None
     workers: int = 1
     """Processes that shared the load."""
+    comparison: str = ""
+    """The comparison it took part in: cases of one ran interleaved. Empty: none."""
+    interleaved: int = 1
+    """Cases that one process sent at the same time, this one included; `cpu_ns` is what all of them took."""
+    caveat: str = ""
+    """What the figures are not, where a provider's sandbox answered."""
+    retry: str = ""
+    """What was sent again; see `Retry.on`. Empty: nothing."""
+    remark: str = ""
+    """What else must be known of the figures, as the rest of a sentence."""
+    mock_share: float | None = None
+    """CPU of the mock over wall time while the case ran; None where something else answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,6 +638,8 @@ class Manifest:
     """Rows of samples.parquet, once it has been made."""
     log_sha256: str | None = None
     """SHA-256 of the raw log that samples.parquet was made from."""
+    config_hash: str = ""
+    """What the cases were, in short: a run is only gone on with as what it was."""
 
 
 # ------------------------------------------------------------------------- summary
@@ -691,6 +763,20 @@ class Referee:
     unaccounted: int
     """Keys the mock took that the client neither counts as accepted nor as unknown."""
     duplicates: int
+    resent: int = 0
+    """Takes of a message that had been taken before, where the run had asked for it (`retry: unknown`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """What sending again has come to; every other figure is about first attempts."""
+
+    messages: int
+    """Messages that were sent more than once."""
+    attempts: int
+    """Attempts beyond the first ones."""
+    end_to_end: Distribution | None
+    """Of all accepted messages: from the first moment due or ready to the end of the last attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -716,6 +802,10 @@ class CaseSummary:
     """class of error or code -> count, for everything that was not accepted"""
     referee: Referee | None = None
     error: str | None = None
+    comparison: str = ""
+    """The comparison it took part in: cases of one ran interleaved. Empty: none."""
+    retries: Retries | None = None
+    """None where nothing was to be sent again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import random
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import accumulate
 from typing import Protocol
@@ -150,6 +150,32 @@ class Steps:
         step = min(step, len(self._rates) - 1)
         at = step * self._step_s + (n - self._released[step]) / self._rates[step]
         return round((begin + at) * SECOND)
+
+
+class Interleaved:
+    """One of several cases that share an open schedule: as many blocks as each has messages, in every block
+    a slot for each case, in an order drawn anew. The slots are those of the same load at so many times the
+    rate; the same seed gives all cases the same order."""
+
+    def __init__(self, load: Load, seed: int, number: int, of: int) -> None:
+        whole = replace(
+            load,
+            messages=None if load.messages is None else load.messages * of,
+            warmup=load.warmup * of,
+            rates_per_s=tuple(rate * of for rate in load.rates_per_s),
+        )
+        self.count: int | None = _total(load)
+        self._whole = pacer_for(whole, seed)
+        self._number, self._of, self._seed = number, of, seed
+
+    def due_ns(self, seq: int) -> int | None:
+        """When the slot of this case in block `seq` is due."""
+        return self._whole.due_ns(seq * self._of + self._place(seq))
+
+    def _place(self, block: int) -> int:
+        order = list(range(self._of))
+        random.Random(f"sendbench order {self._seed} {block}").shuffle(order)
+        return order.index(self._number)
 
 
 def _total(load: Load) -> int:

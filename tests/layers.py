@@ -21,7 +21,7 @@ TIERS = (
     ("ask", "worker"),
     ("engine", "report", "mock", "store", "cluster"),
     ("transports", "providers", "analysis"),
-    ("scenario", "pacing", "message", "protocol", "guard", "redact"),
+    ("scenario", "pacing", "interleave", "stopping", "message", "protocol", "guard", "permit", "redact"),
     ("model", "errors", "clock", "units", "hiccup", "limits"),
     ("",),  # bench/__init__.py, which every import of a part runs
 )

@@ -111,7 +111,7 @@ def test_host_table(host: str, expected: str) -> None:
     guard = Guard(LAB)
     assert guard.classify(host) == expected
     if expected == "real":
-        with pytest.raises(RefusedError, match="real targets are refused until") as refused:
+        with pytest.raises(RefusedError, match="real: use the mock") as refused:
             guard.check_target(target(host))
         assert refused.value.exit_code is ExitCode.REFUSED
         assert "\n" not in str(refused.value)

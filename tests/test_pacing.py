@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.model import Load
-from bench.pacing import PACERS, WHOLE, Pacer, Share, pacer_for
+from bench.pacing import PACERS, WHOLE, Interleaved, Pacer, Share, pacer_for
 
 SECOND = 10**9
 
@@ -193,3 +194,19 @@ def test_the_first_message_of_a_share_from_some_other_on(of: int, data: st.DataO
 def test_the_whole_is_a_share_as_well() -> None:
     assert list(WHOLE.numbers(5)) == [0, 1, 2, 3, 4]
     assert (WHOLE.part(7), WHOLE.before(7), WHOLE.first_from(3)) == (7, 0, 3)
+
+
+@pytest.mark.parametrize("model", ["constant", "poisson", "ramp", "steps"])
+def test_interleaved_cases_share_the_slots_of_one_schedule(model: str) -> None:
+    """Together they have every slot once, each has its fair part of every block, and no fixed place in it."""
+    rates = (10.0, 30.0) if model in ("ramp", "steps") else (20.0,)
+    one = load(model, *rates, messages=90, warmup=10, duration_ns=5 * SECOND, step_ns=2 * SECOND)
+    parts = [Interleaved(one, 5, number, 3) for number in range(3)]
+    assert [part.count for part in parts] == [100, 100, 100]
+    slots = sorted((at, number) for number, part in enumerate(parts) for at in schedule(part))
+    whole = replace(one, messages=270, warmup=30, rates_per_s=tuple(3 * rate for rate in rates))
+    assert [at for at, _ in slots] == schedule(pacer_for(whole, 5))
+    blocks = [tuple(number for _, number in slots[i : i + 3]) for i in range(0, 300, 3)]
+    assert all(sorted(block) == [0, 1, 2] for block in blocks)
+    assert len(set(blocks)) == 6
+    assert schedule(parts[1]) == schedule(Interleaved(one, 5, 1, 3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.analysis.groups import listed, names
+from bench.analysis.groups import listed, names, number
 from bench.model import Summary, ThresholdVerdict
 
 MOST = 4
@@ -21,6 +21,7 @@ def doubts(summary: Summary) -> list[str]:
         *sentences,
         *_by_reason(summary, valid=False, intro="Not valid"),
         *_lost(summary),
+        *_retried(summary),
         *_mismatches(summary),
         *_by_reason(summary, valid=True, intro="Note on"),
         *_thresholds(summary),
@@ -63,6 +64,23 @@ def _lost(summary: Summary) -> list[str]:
             told = f" ({causes})" if causes else ""
             parts.append(f"{lost} of {case.counts.scheduled} messages of {called[case.id]}{told}")
     return [f"Not accepted: {listed(parts)}; the times are those of accepted messages."] if parts else []
+
+
+def _retried(summary: Summary) -> list[str]:
+    """What was sent again, and what that came to; all other figures are about first attempts."""
+    called = names(summary)
+    parts = []
+    for case in summary.cases:
+        found = case.retries
+        if found is None or not found.attempts:
+            continue
+        whole = found.end_to_end.p50 if found.end_to_end is not None else None
+        took = f", end to end {number(whole.value_ms)} ms at the median" if whole is not None else ""
+        again = case.referee.resent if case.referee is not None else 0
+        twice = f", {again} of them taken twice" if again else ""
+        which = f"{found.messages} messages of {called[case.id]}"
+        parts.append(f"{which} ({found.attempts} attempts{took}{twice})")
+    return [f"Sent again: {listed(parts)}; the times are those of first attempts."] if parts else []
 
 
 def _mismatches(summary: Summary) -> list[str]:

@@ -53,14 +53,14 @@ def check_generator(
     share = run.cpu_ns / wall_ns / run.workers if run.cpu_ns and wall_ns > 0 else None
     faults = [
         *_unusable(run, counts, errors),
-        *_disputed(jury),
+        *_disputed(jury, run.labels.get("client", "")),
         *_exhausted(measured, counts),
         *(_unpaced(run, counts, pacing) if run.open else []),
     ]
     return GeneratorCheck(
         lag_p50_ms=pacing.lag_p50_ms,
         lag_p99_ms=pacing.lag_p99_ms,
-        cpu_us_per_message=run.cpu_ns / 1e3 / counts.attempted if run.cpu_ns and counts.attempted else None,
+        cpu_us_per_message=_each_us(run, counts),
         cpu_share=share,
         event_loop=facts.get("event_loop", ""),
         valid=not faults,
@@ -68,6 +68,12 @@ def check_generator(
         hiccup_p999_ms=_ms(run.hiccup_p999_ns),
         hiccup_max_ms=_ms(run.hiccup_max_ns),
     )
+
+
+def _each_us(run: CaseRun, counts: Counts) -> float | None:
+    """Of cases that ran interleaved the mean over all of them: whose the CPU was is not known."""
+    attempted = counts.attempted * run.interleaved
+    return run.cpu_ns / 1e3 / attempted if run.cpu_ns and attempted else None
 
 
 def _ms(ns: int | None) -> float | None:
@@ -122,19 +128,23 @@ _ADVICE = {
 }
 
 
-def _disputed(jury: Referee | None) -> list[str]:
+_OWN = ("", "wire")
+"""The client whose record is ours to answer for."""
+
+
+def _disputed(jury: Referee | None, client: str) -> list[str]:
     if jury is None:
         return []
+    if client in _OWN:
+        whose = "the samples cannot be trusted, please report it"
+    else:
+        whose = f"that is what {client} said of them, and it was wrong"
     findings = (
         (jury.false_accepted, "counted as accepted were never taken by the mock"),
         (jury.unaccounted, "taken by the mock are missing from the client's record"),
         (jury.duplicates, "were taken twice by the mock"),
     )
-    return [
-        f"accounting: {count} messages {text}; the samples cannot be trusted, please report it"
-        for count, text in findings
-        if count
-    ]
+    return [f"accounting: {count} messages {text}; {whose}" for count, text in findings if count]
 
 
 def _exhausted(measured: pd.DataFrame, counts: Counts) -> list[str]:
@@ -195,6 +205,26 @@ def _held_up(run: CaseRun, pacing: _Pacing) -> list[str]:
 
 
 def _remarks(run: CaseRun, share: float | None, counts: Counts) -> list[str]:
+    """What must be known of a case whose figures are those of what was asked for."""
+    own = [run.remark] if run.remark else []
+    return [*own, *_sandboxed(run), *_mock_bound(run, counts), *_generator_bound(run, share, counts)]
+
+
+def _sandboxed(run: CaseRun) -> list[str]:
+    return [f"not the real path: {run.caveat.rstrip('.')}"] if run.caveat else []
+
+
+def _mock_bound(run: CaseRun, counts: Counts) -> list[str]:
+    if run.mock_share is None or run.mock_share <= CPU_LIMIT or not counts.accepted:
+        return []
+    text = (
+        f"mock-bound: the mock used {run.mock_share:.0%} of a core, so these figures show its limit and not "
+        "the client's; send less at once"
+    )
+    return [text]
+
+
+def _generator_bound(run: CaseRun, share: float | None, counts: Counts) -> list[str]:
     """What a closed case's CPU says, where it ran long enough and got anything done."""
     if run.open or share is None or share <= CPU_LIMIT:
         return []

@@ -134,9 +134,13 @@ def family(case: CaseSummary, key: str) -> str:
 
 
 def names(summary: Summary) -> Mapping[str, str]:
-    """Case id -> what to call it: the provider is only named where there are several."""
+    """Case id -> what to call it: the provider is only named where there are several, a sandbox always."""
     several = len({case.labels.get("provider") for case in summary.cases}) > 1
-    return {case.id: spoken(case.id if several else _short(case)) for case in summary.cases}
+    return {case.id: spoken(case.id if several else _short(case)) + _sandbox(case) for case in summary.cases}
+
+
+def _sandbox(case: CaseSummary) -> str:
+    return " (sandbox)" if case.labels.get("target") == "sandbox" else ""
 
 
 def shorten(name: str, summary: Summary) -> str:

@@ -26,6 +26,7 @@ from bench.model import (
     Manifest,
     Outcome,
     PhaseSummary,
+    Retries,
     RoundTrips,
     RunInfo,
     Summary,
@@ -99,14 +100,17 @@ def _summarize_case(
     wires: Sequence[WireConnection] | None,
 ) -> CaseSummary:
     jury = None if takes is None else referee(rows, takes)  # first: nothing else takes as much memory
-    measured = only(rows, ~flags(rows, "warmup"))
+    if jury is not None and run.retry == "unknown":
+        jury = replace(jury, duplicates=0, resent=jury.duplicates)
+    every = only(rows, ~flags(rows, "warmup"))
+    measured, final = _first_and_final(every)
     accepted = outcomes(measured, Outcome.ACCEPTED)
     cold = flags(measured, "cold") if run.pooled else np.zeros(len(measured), dtype=np.bool_)
     main = only(timed(measured), accepted & ~cold)
     timings = _each_once(main)
-    counts = _counts(run, measured)
+    counts = _counts(run, final)
     throughput = _throughput(run, measured, counts)
-    errors = _errors(measured[~accepted])
+    errors = _errors(final[~outcomes(final, Outcome.ACCEPTED)])
     latency = distribution(span_ns(timings, "latency")) if run.open else None
     return CaseSummary(
         id=run.id,
@@ -130,7 +134,26 @@ def _summarize_case(
         errors=errors,
         referee=jury,
         error=run.error,
+        comparison=run.comparison,
+        retries=_retries(every, measured, final) if run.retry else None,
     )
+
+
+def _first_and_final(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The first attempts, and what each message ended with; the same where nothing was sent again."""
+    again = numbers(rows, "attempt") > 1
+    if not again.any():
+        return rows, rows
+    return rows[~again], rows.drop_duplicates("seq", keep="last")
+
+
+def _retries(every: pd.DataFrame, first: pd.DataFrame, final: pd.DataFrame) -> Retries:
+    begun = pd.Series(numbers(first, "due_ns"), index=first["seq"])
+    begun = begun.fillna(pd.Series(numbers(first, "ready_ns"), index=first["seq"]))
+    taken = only(final, outcomes(final, Outcome.ACCEPTED))
+    spans = numbers(taken, "end_ns") - begun.reindex(taken["seq"]).to_numpy()
+    again = every[numbers(every, "attempt") > 1]
+    return Retries(again["seq"].nunique(), len(again), distribution(spans))
 
 
 def _each_once(rows: pd.DataFrame) -> pd.DataFrame:

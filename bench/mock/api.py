@@ -223,7 +223,7 @@ class Application:
         self._stopped = False
 
     async def __call__(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        name, path = _split(scope, self._root)
+        name, path = _split(_whole_path(scope), self._root)
         provider = self._providers.get(name)
         limit = provider.facts.api.max_request_bytes or KEEP_LIMIT if provider else 0
         body, whole = await _read(receive, limit)
@@ -238,6 +238,14 @@ class Application:
             request = Request(scope["method"], path, _texts(scope), body)
             await self._serve(self._decide(provider, request, answer.complete_ns), answer)
 
+    def answer(self, request: Request, now_ns: int) -> Served:
+        """What is said to a request whose path is the whole of it; for a server beside this one."""
+        name, path = _split(request.path, self._root)
+        provider = self._providers.get(name)
+        if provider is None:
+            return Served(_unknown_provider(self._providers))
+        return self._decide(provider, replace(request, path=path), now_ns)
+
     def _decide(self, provider: Provider, request: Request, now_ns: int) -> Served:
         """What a call deserves. Only one that would be taken counts against the rate limit."""
         name = provider.name
@@ -249,11 +257,7 @@ class Application:
             if not quota.granted:
                 served = Served(provider.throttled(quota.reset_s))
             served = replace(served, response=_counted(served.response, provider, quota))
-        header = provider.facts.api.idempotency_header
-        named = request.header(header) if header else None
-        return (
-            served if named is None or not served.keys else self._repeats.told(name, named, request, served)
-        )
+        return self._repeats.told(name, request, served) if served.keys and served.named else served
 
     async def _serve(self, served: Served, answer: _Answer) -> None:
         if not await self._decided(answer.complete_ns + self._decider.next_ns()):
@@ -302,26 +306,18 @@ class _Repeats:
     def __init__(self) -> None:
         self._answers: OrderedDict[tuple[str, str], tuple[bytes, Response]] = OrderedDict()
 
-    def told(self, provider: str, named: str, request: Request, served: Served) -> Served:
-        """The answer of the first call of that name; a conflict where that one said something else."""
+    def told(self, provider: str, request: Request, served: Served) -> Served:
+        """The answer of the first call of that name; the vendor's conflict where that one said something
+        else."""
         said = request.path.encode() + b" " + request.body
-        first = self._answers.setdefault((provider, named), (said, served.response))
+        first = self._answers.setdefault((provider, served.named or ""), (said, served.response))
         if len(self._answers) > self._KEPT:
             self._answers.popitem(last=False)
         if first[1] is served.response:
             return served
-        return Served(first[1] if first[0] == said else _CONFLICT)
+        return Served(first[1] if first[0] == said or served.conflict is None else served.conflict)
 
 
-_CONFLICT = json_response(
-    409,
-    {
-        "statusCode": 409,
-        "name": "invalid_idempotent_request",
-        "message": "This idempotency key has been used with another request.",
-    },
-)
-"""Only Resend has such a header; how its error is called is unconfirmed."""
 _WRONG_HOST = json_response(403, {"error": "this mock answers to 127.0.0.1, [::1] and localhost only"})
 
 
@@ -340,19 +336,23 @@ def base_path(provider: Provider) -> str:
     return urlsplit(next(iter(provider.facts.api.base_urls.values()), "")).path
 
 
-def _split(scope: HTTPScope, root: tuple[str, str] | None) -> tuple[str, str]:
+def _whole_path(scope: HTTPScope) -> str:
+    query = scope["query_string"].decode("ascii", "replace")
+    return scope["raw_path"].decode("ascii", "replace") + (f"?{query}" if query else "")
+
+
+def _split(whole: str, root: tuple[str, str] | None) -> tuple[str, str]:
     """`/sendgrid/v3/mail/send?x=1` -> `sendgrid`, `/v3/mail/send?x=1`; at the root of a provider
     whose base URL ends in `/v4`, `/v4/messages` -> that provider, `/messages`."""
-    whole = scope["raw_path"].decode("ascii", "replace")
+    path, mark, query = whole.partition("?")
     if root is None:
-        name, slash, rest = whole[1:].partition("/")
+        name, slash, rest = path[1:].partition("/")
         path = slash + rest
-    elif whole.startswith(f"{root[1]}/"):
-        name, path = root[0], whole.removeprefix(root[1])
+    elif path.startswith(f"{root[1]}/"):
+        name, path = root[0], path.removeprefix(root[1])
     else:
-        name, path = "", whole
-    query = scope["query_string"].decode("ascii", "replace")
-    return name, path + (f"?{query}" if query else "")
+        name = ""
+    return name, path + mark + query
 
 
 def _texts(scope: HTTPScope) -> Headers:

@@ -21,7 +21,7 @@ BLOCK_LINES = 512
 """Lines that may wait in memory; a block is written when there are so many."""
 
 
-class _LineLog:
+class LineLog:
     """Appends lines to a file; without a path it swallows them."""
 
     def __init__(self, path: str | Path | None) -> None:
@@ -72,7 +72,7 @@ class _LineLog:
         self.close()
 
 
-class TakenLog(_LineLog):
+class TakenLog(LineLog):
     """The messages a mock took, appended to `path` (None: not kept). Raises StorageError on opening."""
 
     def __enter__(self) -> TakenLog:
@@ -86,7 +86,7 @@ class TakenLog(_LineLog):
         )
 
 
-class WireLog(_LineLog):
+class WireLog(LineLog):
     """The connections a shaper saw, appended to `path` (None: not kept). Raises StorageError on opening."""
 
     def __enter__(self) -> WireLog:

@@ -10,13 +10,17 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
+from random import Random
 from typing import Protocol
 
 from bench.clock import Alarm
 from bench.errors import RefusedError, SetupError, UsageError
 from bench.mock.certificates import ThrowAwayAuthority, throw_away_authority
+from bench.mock.faults import ByteLog, FaultPlan
+from bench.mock.faulty_smtp import serve_faulty_smtp
 from bench.mock.log import TakenLog, WireLog
 from bench.mock.service import Decider, RateLimit
 from bench.mock.shaper import Shaper
@@ -25,6 +29,7 @@ from bench.mock.spec import Credentials, MockSpec, Ready
 from bench.model import Auth, TlsMode
 from bench.protocol.smtp_server import ServerConfig
 from bench.providers import PROVIDERS, get_provider
+from bench.providers.base import SmtpFacts
 
 FLUSH_S = 0.25
 """How long a line of a log may wait in memory."""
@@ -54,8 +59,11 @@ async def serve(spec: MockSpec, ready: Callable[[Ready], None], stop: Stop) -> N
 class _House:
     """What the servers of a mock share."""
 
-    def __init__(self, spec: MockSpec, alarm: Alarm, log: TakenLog, wire_log: WireLog) -> None:
+    def __init__(
+        self, spec: MockSpec, alarm: Alarm, log: TakenLog, wire_log: WireLog, byte_log: ByteLog
+    ) -> None:
         self.spec, self.alarm, self.log, self.wire_log = spec, alarm, log, wire_log
+        self.byte_log = byte_log
         self.authority: ThrowAwayAuthority | None = None
         rng = secrets.SystemRandom()
         self.auths: Mapping[str, Auth] = {
@@ -70,12 +78,19 @@ class _House:
 
 @asynccontextmanager
 async def _house(spec: MockSpec) -> AsyncIterator[_House]:
-    with TakenLog(spec.log) as log, WireLog(spec.wire_log) as wire_log, Alarm(early_ns=EARLY_NS) as alarm:
-        house = _House(spec, alarm, log, wire_log)
+    with (
+        TakenLog(spec.log) as log,
+        WireLog(spec.wire_log) as wire_log,
+        ByteLog(spec.byte_log) as byte_log,
+        Alarm(early_ns=EARLY_NS) as alarm,
+    ):
+        house = _House(spec, alarm, log, wire_log, byte_log)
         if spec.kind == "relay" or spec.tls is TlsMode.NONE:
             yield house
             return
-        with throw_away_authority([] if _is_any(spec.host) else [spec.host]) as house.authority:
+        flaw = next((fault.text.decode() for fault in spec.faults if fault.do == "certificate"), "")
+        hosts = [] if _is_any(spec.host) else [spec.host]
+        with throw_away_authority(hosts, flaw) as house.authority:
             yield house
 
 
@@ -88,6 +103,7 @@ async def _flush_until(house: _House, stop: Stop) -> None:
         except TimeoutError:
             house.log.flush()
             house.wire_log.flush()
+            house.byte_log.flush()
 
 
 async def _start(house: _House, stack: AsyncExitStack) -> Ready:
@@ -127,23 +143,34 @@ async def _shaped(
 async def _start_smtp(house: _House, stack: AsyncExitStack) -> tuple[tuple[str, int], Auth | None]:
     spec = house.spec
     try:
-        auth = get_provider(spec.provider).smtp_auth(house.auths[spec.provider])
+        provider = get_provider(spec.provider)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    config = ServerConfig(
-        starttls=spec.tls is TlsMode.STARTTLS,
-        auth=auth if spec.auth_mechanisms else None,
-        mechanisms=spec.auth_mechanisms,
-        max_message_bytes=spec.max_message_bytes,
-        max_recipients=spec.max_recipients,
-    )
+    config = _smtp_config(spec, provider.facts.smtp, provider.smtp_auth(house.auths[spec.provider]))
     decider = Decider(spec.service_time, spec.seed)
     throttle = None if spec.rate_limit is None else Throttle(RateLimit(spec.rate_limit), *_throttling(spec))
     mock = SmtpMock(config, spec.tls, house.context(), decider, house.alarm, house.log, throttle)
     listener = _listen(spec.host, spec.port)
-    await stack.enter_async_context(serve_smtp(mock, listener))
+    if spec.faults:
+        plan = FaultPlan(spec.faults, spec.seed)
+        await stack.enter_async_context(serve_faulty_smtp(mock, listener, plan, house.byte_log))
+    else:
+        await stack.enter_async_context(serve_smtp(mock, listener))
     address = await _shaped(house, stack, _address(listener), "smtp")
     return address, config.auth
+
+
+def _smtp_config(spec: MockSpec, facts: SmtpFacts, auth: Auth) -> ServerConfig:
+    """A server that says and bears what the provider's does, as far as that is documented."""
+    config = ServerConfig(
+        starttls=spec.tls is TlsMode.STARTTLS,
+        auth=auth if spec.auth_mechanisms else None,
+        mechanisms=spec.auth_mechanisms,
+        max_message_bytes=min(spec.max_message_bytes, facts.max_message_bytes or spec.max_message_bytes),
+        max_recipients=min(spec.max_recipients, facts.max_recipients or spec.max_recipients),
+        max_connections=facts.max_connections,
+    )
+    return config if facts.accepted is None else replace(config, accepted=("", facts.accepted))
 
 
 _TOO_FAST = (451, "Rate limit exceeded, try again later")
@@ -158,10 +185,13 @@ def _throttling(spec: MockSpec) -> tuple[int, str]:
 async def _start_api(house: _House, stack: AsyncExitStack) -> Mapping[str, str]:
     import anyio  # here, with uvicorn, as nothing else needs them
 
-    from bench.mock.api import base_path, serve_api
+    from bench.mock.api import serve_api
 
     spec = house.spec
     listener = _listen(spec.host, spec.port if spec.kind == "api" else 0)
+    if spec.faults:
+        await _start_faulty_api(house, stack, listener)
+        return await _api_addresses(house, stack, listener)
     group = await stack.enter_async_context(anyio.create_task_group())
     stack.callback(group.cancel_scope.cancel)
     await group.start(
@@ -180,6 +210,35 @@ async def _start_api(house: _House, stack: AsyncExitStack) -> Mapping[str, str]:
             rate_limit=spec.rate_limit,
         )
     )
+    return await _api_addresses(house, stack, listener)
+
+
+async def _start_faulty_api(house: _House, stack: AsyncExitStack, listener: socket.socket) -> None:
+    from bench.mock.api import Application
+    from bench.mock.faulty_http import FaultyHttp, serve_faulty_http
+
+    spec = house.spec
+    decider = Decider(spec.service_time, spec.seed)
+    app = Application(
+        PROVIDERS, house.auths, decider, house.log, house.alarm, Random(spec.seed), any_host=False,
+        at_root=spec.provider if spec.at_root else None, rate_limit=spec.rate_limit,
+    )  # fmt: skip
+    server = FaultyHttp(
+        decide=app.answer,
+        service_ns=decider.next_ns,
+        context=house.context("http/1.1"),
+        plan=FaultPlan(spec.faults, spec.seed),
+        alarm=house.alarm,
+        log=house.log,
+        byte_log=house.byte_log,
+    )
+    await stack.enter_async_context(serve_faulty_http(server, listener))
+
+
+async def _api_addresses(house: _House, stack: AsyncExitStack, listener: socket.socket) -> Mapping[str, str]:
+    from bench.mock.api import base_path
+
+    spec = house.spec
     host, port = await _shaped(house, stack, _address(listener), "api")
     scheme = "http" if house.authority is None else "https"
     netloc = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
@@ -211,6 +270,8 @@ def _check_addresses(spec: MockSpec) -> None:
         raise RefusedError(f"{spec.upstream[0]}: a relay stands in front of loopback addresses only")
     if _is_loopback(spec.host):
         return
+    if spec.faults:
+        raise RefusedError(f"{spec.host}: a mock with faults serves this machine alone")
     if not spec.listen_any:
         raise RefusedError(f"{spec.host}: a mock serves this machine alone; --listen-any lifts that")
     if spec.network.shaped:

@@ -76,6 +76,12 @@ class SmtpMock:
     _queue_ids: itertools.count[int] = field(default_factory=itertools.count)
     _prefix: str = field(default_factory=partial(secrets.token_hex, 6))
 
+    @property
+    def crowded(self) -> bool:
+        """Whether there are more connections than there may be."""
+        most = self.config.max_connections
+        return most is not None and len(self.connections) > most
+
     def queue_id(self) -> str:
         """A new name for a message taken."""
         return f"{self._prefix}{next(self._queue_ids):08x}"
@@ -101,6 +107,7 @@ class SmtpConnection(asyncio.Protocol):
         """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         self._mock.connections.add(self)
+        self._machine.crowded = self._mock.crowded
         self._machine.greet()
         if self._mock.tls is TlsMode.IMPLICIT:
             self._start_tls()  # the greeting waits for it
@@ -174,7 +181,7 @@ class SmtpConnection(asyncio.Protocol):
 
     def _decide(self, event: MessageReceived) -> None:
         """Take the message; it enters the log together with the moment its answer was written."""
-        self._machine.accept(f"Ok: queued as {self._mock.queue_id()}")
+        self._machine.accept(self._mock.queue_id())
         self._decided.append((key_of(event.body), event.mark, monotonic_ns()))
 
     def _flush(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
 from bench.errors import UsageError
-from bench.model import Auth, Network, Secret, ServiceTime, TlsMode
+from bench.model import Auth, Fault, Network, Secret, ServiceTime, TlsMode
 
 KINDS = ("smtp", "api", "all", "relay")
 
@@ -47,6 +47,10 @@ class MockSpec:
     """Whether `provider` has the API's server to itself, with the vendor's own paths."""
     max_recipients: int = 1000
     max_message_bytes: int = 50 * 2**20
+    faults: tuple[Fault, ...] = ()
+    """What goes wrong."""
+    byte_log: str | None = None
+    """Where to append every byte, with faults only."""
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -58,7 +62,7 @@ class MockSpec:
 
     def to_json(self) -> str:
         """One line without its line end."""
-        return json.dumps(asdict(self))
+        return json.dumps(asdict(self), default=_text)
 
     @staticmethod
     def from_json(text: str) -> MockSpec:
@@ -79,6 +83,7 @@ def _spec_from(values: dict[str, object]) -> MockSpec:
         "network": _network,
         "upstream": _address,
         "auth_mechanisms": _texts,
+        "faults": _faults,
     }
     plain = {"kind": str, "provider": str, "host": str, "port": int, "seed": int, "max_recipients": int}
     plain |= {"max_message_bytes": int, "listen_any": bool, "resume": bool, "at_root": bool}
@@ -90,11 +95,23 @@ def _spec_from(values: dict[str, object]) -> MockSpec:
             raise TypeError(f"{name}: not {kind.__name__}")
     if not isinstance(values.get("rate_limit"), float | int | None):
         raise TypeError("rate_limit: not a number")
-    for name in ("log", "wire_log"):
+    for name in ("log", "wire_log", "byte_log"):
         if not isinstance(values.get(name), str | None):
             raise TypeError(f"{name}: not a path")
     read = {name: readers[name](value) if name in readers else value for name, value in values.items()}
     return MockSpec(**read)  # type: ignore[arg-type]  # every field has just been checked
+
+
+def _text(value: object) -> str:
+    """Bytes as JSON has them: a character each."""
+    assert isinstance(value, bytes)
+    return value.decode("latin-1")
+
+
+def _faults(value: object) -> tuple[Fault, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise TypeError("faults: not a list of objects")
+    return tuple(Fault(**{**each, "text": str(each.get("text", "")).encode("latin-1")}) for each in value)
 
 
 def _tls(value: object) -> TlsMode:

@@ -17,6 +17,7 @@ the result is the same. What is not exactly what the standard allows at that poi
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -535,10 +536,19 @@ def _refusal(step: Step, code: int, raw: bytes) -> Answer:
     if step is Step.MAIL and code in WANTS_AUTH:
         return Answer(Outcome.FAILED, code, enhanced, reply, "auth_missing")
     outcome = Outcome.REJECTED_PERM if code >= 500 else Outcome.REJECTED_TEMP
-    return Answer(outcome, code, enhanced, reply, _CLASSES.get(code, "rejected"))
+    return Answer(outcome, code, enhanced, reply, _class_of(code, enhanced, reply))
 
 
-_CLASSES = {555: "param"}
+def _class_of(code: int, enhanced: str | None, reply: bytes) -> str:
+    if code == 555:
+        return "param"
+    if code in GREYLISTING and (enhanced == "4.7.1" or _GREYLISTED.search(reply)):
+        return "greylist"
+    return "rejected"
+
+
+GREYLISTING = (450, 451)
+_GREYLISTED = re.compile(rb"gr[ae]y-?list", re.IGNORECASE)
 _AFTER: Final[list[Callable[[SmtpClient, bytes, int], bytes]]] = [
     {
         Step.BANNER: SmtpClient._after_banner,

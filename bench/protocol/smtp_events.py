@@ -22,6 +22,10 @@ class ServerConfig:
     extensions: tuple[str, ...] = EXTENSIONS
     max_message_bytes: int = 50 * 2**20
     max_recipients: int = 1000
+    max_connections: int | None = None
+    """At a time; who is above is told so when it authenticates. None: no limit."""
+    accepted: tuple[str, str] = ("2.0.0", "Ok: queued as {id}")
+    """Enhanced code, if any, and text with which a message is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,4 +63,12 @@ class Closed:
     """The session has ended: send what there is to send and close."""
 
 
-Event = MessageReceived | TlsRequested | Closed
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Something has been answered; only a machine that goes step by step says so."""
+
+    step: str
+    """The command in lower case; `challenge` within AUTH; empty for what is no command."""
+
+
+Event = MessageReceived | TlsRequested | Closed | Said

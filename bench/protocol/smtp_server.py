@@ -32,10 +32,27 @@ from bench.protocol.smtp_commands import (
     parse_mail,
     parse_rcpt,
 )
-from bench.protocol.smtp_events import Closed, Envelope, Event, MessageReceived, ServerConfig, TlsRequested
+from bench.protocol.smtp_events import (
+    Closed,
+    Envelope,
+    Event,
+    MessageReceived,
+    Said,
+    ServerConfig,
+    TlsRequested,
+)
 from bench.protocol.smtp_input import Input, checked_message
 
-__all__ = ("Closed", "Envelope", "Event", "MessageReceived", "ServerConfig", "SmtpServer", "TlsRequested")
+__all__ = (
+    "Closed",
+    "Envelope",
+    "Event",
+    "MessageReceived",
+    "Said",
+    "ServerConfig",
+    "SmtpServer",
+    "TlsRequested",
+)
 
 COMMAND_LIMIT = 2048
 """The longest command line with its CRLF; the standard asks for 512 and what extensions add."""
@@ -95,10 +112,14 @@ _BAD_SEQUENCE = (503, "5.5.1", "Bad sequence of commands")
 class SmtpServer:
     """One session. See the module."""
 
-    def __init__(self, config: ServerConfig, *, secured: bool = False) -> None:
+    def __init__(self, config: ServerConfig, *, secured: bool = False, stepwise: bool = False) -> None:
         self.config = config
+        self._stepwise = stepwise
+        """Whether each answer is an event of its own (`Said`), so that the caller may tamper with it."""
         self.secured = secured
         """Whether TLS is on."""
+        self.crowded = False
+        """Whether the client has more connections than it may have: then it cannot authenticate."""
         self.authenticated = False
         self.state = State.GREETED
         self._needs_auth = config.auth is not None and bool(config.mechanisms)
@@ -107,6 +128,8 @@ class SmtpServer:
         self._out: list[bytes] = []
         self._exchange: AuthExchange | None = None
         self._message = _Transaction(MailCommand(""), 0)
+        self._granted: State | None = None
+        """Before the last command, if that was granted."""
         self._chunk = _Chunk(0, 0, False, State.READY)
 
     # ------------------------------------------------------------------ the caller's side
@@ -143,9 +166,10 @@ class SmtpServer:
         """Input that has not been read yet."""
         return len(self._input)
 
-    def accept(self, text: str = "Ok") -> None:
-        """Take the message: 250. Raises RuntimeError when none waits."""
-        self._decide(Reply(250, "2.0.0", text))
+    def accept(self, name: str) -> None:
+        """Take the message, which is called `name` from now on: 250. Raises RuntimeError when none waits."""
+        enhanced, text = self.config.accepted
+        self._decide(Reply(250, enhanced, text.replace("{id}", name)))
 
     def refuse(self, code: int, enhanced: str, text: str) -> None:
         """Refuse the message. Raises RuntimeError when none waits."""
@@ -167,18 +191,33 @@ class SmtpServer:
     def _say(self, reply: Reply) -> None:
         self._out.append(reply.wire(self._enhanced))
 
+    def take_back(self) -> None:
+        """The last command was granted, and the client is told that it was not: as if it had been refused."""
+        before, self._granted = self._granted, None
+        if before is None:
+            return
+        if self.state is State.RCPT:
+            self._message.recipients.pop()
+        if before is State.CHALLENGED or (self.authenticated and before is self.state is State.READY):
+            self.authenticated = False
+        self.state = State.READY if before is State.CHALLENGED else before
+
     # ------------------------------------------------------------------ reading
 
     def _read_command(self) -> Event | _Step:
-        before = self.state
+        before, self._granted, step = self.state, None, ""
         try:
             line = self._input.line(COMMAND_LIMIT)
             if line is None:
                 return _Step.NEED_DATA
+            step = line.partition(b" ")[0].decode("ascii", "replace").lower()
             self._command(line)
+            self._granted = before
         except Refusal as refusal:
             self.state = before
             self._say(refusal.reply)
+        if self._stepwise and self.state is not State.CHUNK:
+            return Said(step)
         if self.state is State.TLS or self.state is State.CLOSED:
             self._input.clear()
             return TlsRequested() if self.state is State.TLS else Closed()
@@ -208,12 +247,14 @@ class SmtpServer:
             line = self._input.line(CHALLENGE_LIMIT)
             if line is None:
                 return _Step.NEED_DATA
+            self._granted = None
             if self._exchange is not None:
                 self._go_on(self._exchange.respond(line))
+                self._granted = State.CHALLENGED
         except Refusal as refusal:
             self.state = State.READY
             self._say(refusal.reply)
-        return _Step.AGAIN
+        return Said("challenge") if self._stepwise else _Step.AGAIN
 
     def _read_text(self) -> Event | _Step:
         try:
@@ -251,7 +292,7 @@ class SmtpServer:
             self._say(refusal.reply)
         else:
             self._say(Reply(250, "2.0.0", f"{chunk.octets} octets received"))
-        return _Step.AGAIN
+        return Said("bdat") if self._stepwise else _Step.AGAIN
 
     # ------------------------------------------------------------------ session commands
 
@@ -307,6 +348,8 @@ class SmtpServer:
             raise Refusal(502, "5.5.1", "AUTH is not offered")
         if self.authenticated:
             raise Refusal(503, "5.5.1", "Already authenticated")
+        if self.crowded:
+            raise Refusal(535, "5.7.8", "Too many connections per account")
         mechanism, _, initial = argument.partition(" ")
         if mechanism.upper() not in self.config.mechanisms:
             raise Refusal(504, "5.5.4", "Authentication mechanism not offered")

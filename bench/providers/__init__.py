@@ -57,10 +57,9 @@ def composer_for(
     Raises UsageError or ValueError for what cannot be built, or the provider not carry.
     """
     provider, sandbox = provider_of(case), case.target.kind is TargetKind.SANDBOX
+    case = addressed(case)
     if case.transport is Transport.SMTP:
         spec = case.message
-        if sandbox and (facts := provider.facts.sandbox) is not None and facts.recipient is not None:
-            spec = replace(spec, recipients=(facts.recipient,), rotate_recipients=False)
         if spec.eml is None:
             spec = replace(
                 spec, headers=spec.headers + provider.smtp_headers(KEY_PLACEHOLDER, sandbox=sandbox)
@@ -79,6 +78,22 @@ def composer_for(
     return Composer(case.message, b"", run_id, fill=fill, batch=size), call
 
 
+def addressed(case: Case) -> Case:
+    """The case with those to whom it really sends: the simulator's address, where that is the sandbox."""
+    facts = provider_of(case).facts.sandbox
+    if case.target.kind is not TargetKind.SANDBOX or facts is None or facts.recipient is None:
+        return case
+    return replace(
+        case, message=replace(case.message, recipients=(facts.recipient,), rotate_recipients=False)
+    )
+
+
+def simulators(case: Case) -> frozenset[str]:
+    """Addresses of the provider's that nobody reads."""
+    facts = provider_of(case).facts.sandbox
+    return frozenset() if facts is None or facts.recipient is None else frozenset({facts.recipient})
+
+
 USUAL_THROTTLING = tuple(
     (code, words)
     for code in (421, 450, 451, 452, 454)
@@ -92,6 +107,13 @@ def throttling_of(case: Case) -> Sequence[tuple[int, str]]:
     if case.transport is not Transport.SMTP:
         return ()
     return (*provider_of(case).facts.smtp.throttling, *USUAL_THROTTLING)
+
+
+def messages_in_a_call(case: Case) -> int:
+    """How many travel together. Raises UsageError or ValueError for what the provider does not take."""
+    if case.transport is Transport.SMTP or case.batch is None:
+        return 1
+    return _batch_size(case, provider_of(case).facts)
 
 
 def _batch_size(case: Case, facts: ProviderFacts) -> int:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import urlsplit
 
-from bench.errors import UsageError
-from bench.model import Auth, Case, Endpoint, Secret, TargetKind, TlsMode, Transport
+from bench.errors import CredentialsError, UsageError
+from bench.model import Auth, Case, Endpoint, Scenario, Secret, TargetKind, TlsMode, Transport
 from bench.providers import provider_of
 from bench.providers.base import EnvironmentNames, Provider, SandboxFacts
 
@@ -21,6 +23,43 @@ def endpoint_of(case: Case, environ: Mapping[str, str] = os.environ) -> Endpoint
     sandbox = _sandbox(case, provider)
     find = _smtp if case.transport is Transport.SMTP else _api
     return find(case, provider, sandbox, environ)
+
+
+REAL = (TargetKind.LIVE, TargetKind.SANDBOX)
+"""Targets that are the provider itself."""
+
+
+def with_credentials(scenario: Scenario, environ: Mapping[str, str] = os.environ) -> Scenario:
+    """The scenario without those cases of a comparison whose provider's credentials nobody has given;
+    `left_out` says so by name. What is not compared with others stays: it fails with a clear error.
+
+    Raises UsageError for whatever else `endpoint_of` refuses, and where fewer than two are left to compare.
+    """
+    left_out: dict[str, str] = {}
+    kept = []
+    for case in scenario.cases:
+        try:
+            if case.comparison and case.target.kind in REAL:
+                endpoint_of(case, environ)
+            kept.append(case)
+        except CredentialsError as error:
+            left_out[case.id] = f"left out {case.id}: {str(error).removeprefix('auth: ')}"
+    if not left_out:
+        return scenario
+    compared = Counter(case.comparison for case in kept)
+    if not compared or min(compared.values()) < 2:
+        raise UsageError(f"compare: fewer than two are left to compare; {'; '.join(left_out.values())}")
+    return replace(scenario, cases=tuple(kept), left_out=tuple(left_out.values()))
+
+
+def caveat_of(case: Case) -> str:
+    """What figures of a provider's sandbox are not; empty where no sandbox answers."""
+    if case.target.kind is not TargetKind.SANDBOX:
+        return ""
+    provider = provider_of(case)
+    facts = provider.facts.sandbox
+    said = facts.caveat if facts is not None else ""
+    return f"{provider.title}'s sandbox answered, not the way real mail takes. {said}".rstrip()
 
 
 def _sandbox(case: Case, provider: Provider) -> SandboxFacts | None:
@@ -86,6 +125,6 @@ def _auth(names: EnvironmentNames | None, provider: Provider, environ: Mapping[s
     missing = [name for name in wanted if not environ.get(name)]
     if missing:
         asked = " and ".join(missing)
-        raise UsageError(f"auth: {provider.title} needs credentials: set {asked}, or write auth")
+        raise CredentialsError(f"auth: {provider.title} needs credentials: set {asked}, or write auth")
     user = Secret(environ[names.user], names.user) if names.user is not None else None
     return Auth(user, Secret(environ[names.password], names.password))

@@ -73,6 +73,8 @@ class SmtpFacts:
     """Header fields of a message that mean something to the provider."""
     throttling: tuple[tuple[int, str], ...] = ()
     """(code, part of the text) of the replies that say: too much, later"""
+    accepted: str | None = None
+    """What follows 250 when a message is taken, `{id}` standing for its name; None: not documented"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +100,6 @@ class ApiFacts:
     """Whether a throttled call is documented to be told when to come again."""
     idempotency: str | None = None
     """What keeps a repeated call from sending twice, in words; None: nothing documented."""
-    idempotency_header: str | None = None
-    """The request header, in lower case, by which a repeated call is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,8 @@ class ProviderFacts:
     sandbox: SandboxFacts | None = None
     """None: there is none."""
     unconfirmed: tuple[str, ...] = ()
-    """Facts above or about it that no source of the vendor's states."""
+    """Facts above or about it that no source of the vendor's states; greetings and acceptances over SMTP that
+    `smtp.accepted` does not tell are the mock's own."""
 
 
 # ------------------------------------------------------------- requests and answers
@@ -273,6 +274,10 @@ class Served:
     response: Response
     keys: tuple[str, ...] = ()
     """The key of each message that was taken, "" for one without; none when nothing was taken."""
+    named: str | None = None
+    """What the sender called this call, by which the vendor recognises it when it comes again."""
+    conflict: Response | None = None
+    """The answer to another call of that name; None: the same as to the first."""
 
 
 class Provider(Protocol):

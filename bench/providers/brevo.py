@@ -79,7 +79,9 @@ FACTS = ProviderFacts(
         "SMTP limits, and other headers over SMTP",
         "the sandbox over SMTP",
         "the batch form's 100 calls a minute: from a changelog of 2022",
-        "the answer to a repeated idempotencyKey, and Retry-After on 429",
+        "the answer to a repeated idempotencyKey: the mock gives the first one again",
+        "Retry-After on 429",
+        "the words of 429: the mock's are its own",
     ),
 )
 
@@ -177,9 +179,11 @@ class Brevo:
             return Served(_error(400, *problem))
         versions = body.get("messageVersions")
         if not isinstance(versions, list):
-            return Served(json_response(201, {"messageId": _message_id(rng)}), (_key_of(body),))
-        ids = [_message_id(rng) for _ in versions]
-        return Served(json_response(201, {"messageIds": ids}), tuple(_version_key(each) for each in versions))
+            response = json_response(201, {"messageId": _message_id(rng)})
+            return Served(response, (_key_of(body),), named=_header(body, "idempotencyKey"))
+        response = json_response(201, {"messageIds": [_message_id(rng) for _ in versions]})
+        keys = tuple(_version_key(each) for each in versions)
+        return Served(response, keys, named=_header(body, "idempotencyKey"))
 
 
 # -------------------------------------------------------------------- the request
@@ -281,10 +285,14 @@ def _message_id(rng: Random) -> str:
     return f"<202601010000.{rng.getrandbits(44):011d}@smtp-relay.mailin.fr>"
 
 
-def _key_of(body: Mapping[str, object]) -> str:
+def _header(body: Mapping[str, object], name: str) -> str | None:
     headers = body.get("headers")
-    value = headers.get(_KEY_HEADER) if isinstance(headers, dict) else None
-    return value.removeprefix(f"{_KEY}:") if isinstance(value, str) else ""
+    value = headers.get(name) if isinstance(headers, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def _key_of(body: Mapping[str, object]) -> str:
+    return (_header(body, _KEY_HEADER) or "").removeprefix(f"{_KEY}:")
 
 
 def _version_key(version: object) -> str:

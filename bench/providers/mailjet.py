@@ -85,7 +85,7 @@ FACTS = ProviderFacts(
         "port 2525, seen in one place, and 80 and 588",
         "SMTP limits",
         "the HTTP status of a batch of which a part was refused: the mock says 200",
-        "numbers and headers of the rate limit",
+        "numbers and headers of the rate limit; the mock's words for it are its own",
     ),
 )
 

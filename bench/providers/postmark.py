@@ -86,7 +86,7 @@ FACTS = ProviderFacts(
         "10 concurrent SMTP connections for an address: advised, not enforced",
         "X-PM-Tag, X-PM-Metadata-*, X-PM-TrackLinks, X-PM-Message-Id over SMTP",
         "the test token and Sandbox servers over SMTP",
-        "rate limits: 429 exists, no number and no header is published",
+        "rate limits: 429 exists, no number and no header is published; the mock's words for it are its own",
     ),
 )
 

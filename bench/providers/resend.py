@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
+from dataclasses import replace
 from random import Random
 
 from bench.errors import UsageError
@@ -76,7 +77,6 @@ FACTS = ProviderFacts(
         rate_headers=("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"),
         retry_after=True,
         idempotency="header Idempotency-Key, 1 to 256 characters, kept for 24 h",
-        idempotency_header="idempotency-key",
     ),
     sandbox=SandboxFacts(
         api=f"mail goes to {_SIMULATOR}",
@@ -165,21 +165,8 @@ class Resend:
 
     def answer(self, request: Request, auth: Auth, rng: Random) -> Served:
         """See `Provider.answer`."""
-        path = request.path.partition("?")[0]
-        refusal = _refuse_call(request, path, auth.password.reveal())
-        if refusal is not None:
-            return Served(refusal)
-        try:
-            body = parse_json(request.body)
-        except BodyError:
-            return Served(_error(400, "validation_error", "The request body is not valid JSON."))
-        if path == _BATCH:
-            permissive = request.header("x-batch-validation") == "permissive"
-            return _serve_batch(body, rng, permissive=permissive)
-        problem = _problem(body)
-        if problem is not None or not isinstance(body, dict):
-            return Served(_error(422, *(problem or _NO_OBJECT)))
-        return Served(json_response(200, {"id": uuid_text(rng)}), (_key_of(body),))
+        served = _serve(request, auth.password.reveal(), rng)
+        return replace(served, named=request.header("idempotency-key"), conflict=_CONFLICT)
 
 
 # -------------------------------------------------------------------- the request
@@ -242,6 +229,11 @@ def _error(status: int, name: str, text: str) -> Response:
     return json_response(status, {"statusCode": status, "name": name, "message": text})
 
 
+_CONFLICT = _error(
+    409, "invalid_idempotent_request", "This idempotency key has been used with another request."
+)
+
+
 def _refuse_call(request: Request, path: str, key: str) -> Response | None:
     if path not in (_SINGLE, _BATCH):
         return _error(404, "not_found", "The requested endpoint does not exist")
@@ -255,6 +247,24 @@ def _refuse_call(request: Request, path: str, key: str) -> Response | None:
     if media_type(request) != "application/json":
         return _error(400, "validation_error", "The Content-Type header must be application/json.")
     return None
+
+
+def _serve(request: Request, key: str, rng: Random) -> Served:
+    path = request.path.partition("?")[0]
+    refusal = _refuse_call(request, path, key)
+    if refusal is not None:
+        return Served(refusal)
+    try:
+        body = parse_json(request.body)
+    except BodyError:
+        return Served(_error(400, "validation_error", "The request body is not valid JSON."))
+    if path == _BATCH:
+        permissive = request.header("x-batch-validation") == "permissive"
+        return _serve_batch(body, rng, permissive=permissive)
+    problem = _problem(body)
+    if problem is not None or not isinstance(body, dict):
+        return Served(_error(422, *(problem or _NO_OBJECT)))
+    return Served(json_response(200, {"id": uuid_text(rng)}), (_key_of(body),))
 
 
 def _serve_batch(body: object, rng: Random, *, permissive: bool) -> Served:

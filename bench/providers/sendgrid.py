@@ -62,6 +62,7 @@ FACTS = ProviderFacts(
         max_messages_per_connection=5_000,
         headers=("X-SMTPAPI",),
         throttling=((451, "Maximum credits exceeded"),),
+        accepted="Ok: queued as {id}",
     ),
     api=ApiFacts(
         base_urls={"global": "https://api.sendgrid.com", "eu": "https://api.eu.sendgrid.com"},

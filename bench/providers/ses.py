@@ -76,6 +76,7 @@ FACTS = ProviderFacts(
             (421, "Too many concurrent SMTP connections"),
             (454, "Throttling failure"),
         ),
+        accepted="Ok {id}",
     ),
     api=ApiFacts(
         base_urls={region: f"https://email.{region}.amazonaws.com" for region in _REGIONS},
@@ -98,6 +99,8 @@ FACTS = ProviderFacts(
     ),
 )
 
+_SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+"""What is said to a signature whose time is not the server's."""
 _THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException", "LimitExceededException"})
 _STATUSES: Mapping[str, tuple[Outcome, str]] = {
     "ACCOUNT_THROTTLED": (Outcome.REJECTED_TEMP, "throttle"),
@@ -301,6 +304,8 @@ def _refusal(response: Answered) -> Judgement:
     kind = (response.header("x-amzn-errortype") or "").partition(":")[0] or None
     found = read_complaint(response.body, _complaint)
     judged = refused(response, Complaint(found.text, code=kind))
+    if kind in _SKEWED or (response.status == 403 and "Signature expired" in (found.text or "")):
+        return judged._replace(error="clock")
     if kind in _THROTTLES and response.status in (400, 429):
         return judged._replace(outcome=Outcome.REJECTED_TEMP, error="throttle")
     return judged

@@ -71,9 +71,9 @@ FACTS = ProviderFacts(
     unconfirmed=(
         "port 587, which is in none of the vendor's own code",
         "whether a call must name a channel",
-        "the text of a successful answer beside status and data.msg_id",
+        "the text of a successful answer beside status and data.msg_id; whether the id is a number",
         "the most addresses of bulk_list, and what is answered to it: one id for the call is assumed",
-        "413, 422 and 429, rate limits, idempotency, SMTP limits",
+        "413, 422 and 429, rate limits, idempotency, SMTP limits; the mock's words for 429 are its own",
         "the header X-SMTPCOM-MOCK",
         "whether custom_headers takes an object as the value of X-SMTPAPI: its own SDK writes JSON there",
     ),
@@ -151,7 +151,7 @@ class SmtpCom:
         match shape:
             case {"data": {"errors": _}}:
                 return unclear("body")
-            case {"data": {"msg_id": found}} if is_id(found):
+            case {"data": {"msg_id": found}} if is_id(found) or (type(found) is int and found > 0):
                 return Judgement(Outcome.ACCEPTED, (str(found),))
             case {"data": {"msg_id": _}}:
                 return unclear("no_id")

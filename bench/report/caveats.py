@@ -43,6 +43,11 @@ CLOSED = (
     "A closed loop is not response time under load. Each worker waits for its answer before it sends the "
     "next message, so a slow server slows the load down too; use an open load for that question."
 )
+INTERLEAVED = (
+    "Cases of one comparison ran interleaved in time, message by message in random order: what "
+    "happened to the machine or the network meanwhile happened to all of them. The CPU of a message is the "
+    "mean over them."
+)
 ONE_RUN = (
     "The intervals say how sure this run is of itself. Another machine, another hour or another version "
     "may differ by more."
@@ -78,6 +83,7 @@ def caveats(summary: Summary) -> list[str]:
         (MOCKED, bool(mocked)),
         (SHAPED, any(case.rtt_ms for case in mocked)),
         (CLOSED, any(not case.open for case in summary.cases)),
+        (INTERLEAVED, any(case.comparison for case in summary.cases)),
         (ONE_RUN, True),
     )
     return [text for text, concerns in concerned if concerns]

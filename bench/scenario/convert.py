@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.errors import RefusedError
+from bench.errors import RefusedError, ScenarioError
 from bench.model import (
     Auth,
     Case,
     Connection,
+    Fault,
     Load,
     MessageSpec,
     Network,
     PoolOptions,
+    Retry,
     Secret,
     ServiceTime,
     SmtpOptions,
@@ -26,10 +28,13 @@ from bench.model import (
     Transport,
 )
 from bench.scenario import form, known
+from bench.scenario.fault_form import STEPS_OF
+from bench.scenario.faults import find_case
 from bench.scenario.mail import message_spec
 from bench.scenario.matrix import Point
 from bench.scenario.paths import Files
 from bench.scenario.problems import Problems
+from bench.scenario.section import Form
 from bench.scenario.target import (
     check_transport,
     default_port,
@@ -67,10 +72,17 @@ class Converter:
             raise RefusedError(self._clear_text(tree, target))
         varying = _meaningful(point.varying, transport, values.connection, client)
         fixed = {"provider": values.provider, "transport": transport.value, "connection": values.connection}
+        alike = {key: text for key, text in varying.items() if key not in values.compare}
         return Case(
             index=index,
             id=case_id(fixed, varying),
-            labels={**fixed, "client": client, "load": load.model, **varying, **_insecure(tls)},
+            labels={
+                **fixed,
+                "client": client,
+                "load": load.model,
+                **varying,
+                **_warnings(tls, target),
+            },
             target=target,
             provider=values.provider,
             transport=transport,
@@ -90,6 +102,10 @@ class Converter:
             rate_limit=values.mock.rate_limit,
             batch=self._batch(values, point, transport),
             region=values.region,
+            comparison=comparison(values.compare, alike),
+            mock_auth=values.mock.auth,
+            retry=self._retry(values, tree),
+            faults=self._faults(values, tree, target, transport),
         )
 
     def _target(self, values: form.CaseForm, tree: Node) -> tuple[Target, Transport]:
@@ -145,6 +161,34 @@ class Converter:
             text = "SMTP sends one message at a time; remove it, or use transport: api"
             self._problems.add(point.tree.nearest("batch"), text)
         return None
+
+    def _faults(
+        self, values: form.CaseForm, tree: Node, target: Target, transport: Transport
+    ) -> tuple[Fault, ...]:
+        """Those of the scenario that befall this transport."""
+        at, found = tree.nearest("faults"), list[Fault]()
+        for number, each in enumerate(values.faults):
+            node = at.items[number] if isinstance(at.value, list) else at
+            if isinstance(each, str):
+                try:
+                    case = find_case(each, self._files.inside(each, node), node, self._problems)
+                except (ValueError, ScenarioError) as error:
+                    self._problems.add(node, str(error))
+                    continue
+                found += case.faults if case is not None and case.transport is transport else ()
+            elif each.at in STEPS_OF[transport]:
+                found.append(each.fault())
+        if found and target.kind is not TargetKind.MOCK:
+            self._problems.add(at, "only the mock goes wrong by script; use target: mock")
+        return tuple(found)
+
+    def _retry(self, values: form.CaseForm, tree: Node) -> Retry | None:
+        given = values.retry if isinstance(values.retry, form.RetryForm) else form.RetryForm(on=values.retry)
+        if given.on == "off":
+            return None
+        if values.batch is not None:
+            self._problems.add(tree.nearest("retry"), "a call of several messages is never sent again")
+        return Retry(given.on, given.attempts, given.base)
 
     def _message(self, values: form.CaseForm, tree: Node) -> MessageSpec:
         node = tree.entries.get("message") or Node({}, "message", tree.line, tree.column)
@@ -239,9 +283,14 @@ class Converter:
         return f"{where}auth: {text}"
 
 
-def _insecure(tls: TlsSettings) -> dict[str, str]:
-    """The label that lets no report keep silent about certificates that nobody checked."""
-    return {} if tls.verify or tls.mode is TlsMode.NONE else {"tls.verify": "false"}
+def _warnings(tls: TlsSettings, target: Target) -> dict[str, str]:
+    """Labels that let no report keep silent about certificates that nobody checked, or pass a sandbox's
+    figures off as the real path's."""
+    unchecked = not tls.verify and tls.mode is not TlsMode.NONE
+    return {
+        **({"tls.verify": "false"} if unchecked else {}),
+        **({"target": "sandbox"} if target.kind is TargetKind.SANDBOX else {}),
+    }
 
 
 def _meaningful(
@@ -262,7 +311,15 @@ def case_id(fixed: Mapping[str, str], varying: Mapping[str, str]) -> str:
     return "/".join((*(fixed[key] for key in ID_KEYS), *others))
 
 
-def load_of(values: form.Form) -> Load:
+def comparison(keys: Sequence[str], alike: Mapping[str, str]) -> str:
+    """`provider at transport=smtp`: what is compared, and what its cases have in common of what varies."""
+    if not keys:
+        return ""
+    where = ", ".join(f"{key}={text}" for key, text in sorted(alike.items()))
+    return f"{' and '.join(keys)} at {where}" if where else " and ".join(keys)
+
+
+def load_of(values: Form) -> Load:
     """The load model; open ones get the number of messages that fall due before their end."""
     if isinstance(values, form.ClosedForm):
         return Load("closed", values.messages, values.duration, values.warmup, concurrency=values.concurrency)

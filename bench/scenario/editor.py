@@ -30,7 +30,7 @@ def file_schema() -> Schema:
         "description": "Laid over the scenario by --profile, key by key.",
         "additionalProperties": False,
         "properties": {
-            **{key: properties[key] for key in ("description", "tags", "matrix", "thresholds")},
+            **{key: properties[key] for key in ("description", "tags", "compare", "matrix", "thresholds")},
             **varying,
             "load": {"$ref": "#/$defs/AnyLoad"},
         },

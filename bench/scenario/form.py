@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import (
     BaseModel,
-    ConfigDict,
+    BeforeValidator,
     Discriminator,
     Field,
     PlainValidator,
@@ -20,11 +20,14 @@ from pydantic import (
 )
 
 from bench.scenario import known
+from bench.scenario.fault_form import FaultForm
+from bench.scenario.section import Form
 from bench.scenario.values import (
     ApiClient,
     Bandwidth,
     Batch,
     Client,
+    Compared,
     ConnectionName,
     Count,
     Duration,
@@ -35,6 +38,7 @@ from bench.scenario.values import (
     Provider,
     Rate,
     Recipients,
+    RetryWord,
     SecretText,
     Size,
     SmtpClient,
@@ -51,12 +55,6 @@ from bench.scenario.values import (
 
 def _short_or_full(value: object) -> str:
     return "full" if isinstance(value, dict | BaseModel) else "short"
-
-
-class Form(BaseModel):
-    """A section of a scenario: unknown keys are errors, nothing is converted silently."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class AttachmentForm(Form):
@@ -142,6 +140,7 @@ class MockForm(Form):
         Annotated[Duration, Tag("short")] | Annotated[ServiceTimeForm, Tag("full")],
         Discriminator(_short_or_full),
     ] = Field(0, description="How long it takes to decide about a message.")
+    auth: bool = Field(True, description="Whether the SMTP server asks for credentials.")
     rate_limit: Rate | None = Field(
         None,
         description="Messages or calls taken a second; what is more is throttled in the vendor's way.",
@@ -235,6 +234,17 @@ LOADS: dict[str, type[Form]] = {
 Load = Annotated[ClosedForm | ConstantForm | PoissonForm | RampForm | StepsForm, Field(discriminator="model")]
 
 
+def _listed(value: object) -> object:
+    """One name may stand alone; pydantic's strict tuples are no lists."""
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+_FaultOrName = Annotated[
+    Annotated[str, Tag("short")] | Annotated[FaultForm, Tag("full")], Discriminator(_short_or_full)
+]
+FaultList = Annotated[tuple[_FaultOrName, ...], BeforeValidator(_listed)]
+
+
 class ClientForm(Form):
     """The code that speaks, for each transport."""
 
@@ -272,6 +282,14 @@ class PoolForm(Form):
     )
     preconnect: bool = Field(False, description="Open all connections before the first message.")
     order: Order = Field("lifo", description="lifo: the one used last is used first; fifo: they take turns.")
+
+
+class RetryForm(Form):
+    """What is sent again, and how often. The wait before an attempt is drawn at random below a bound."""
+
+    on: RetryWord
+    attempts: Annotated[int, Field(ge=2, le=20)] = Field(5, description="At most, the first one included.")
+    base: Span = Field(1_000_000_000, description="The bound before the second attempt; it doubles.")
 
 
 class SmtpForm(Form):
@@ -329,6 +347,13 @@ class CaseForm(Form):
     )
     workers: Workers = Field(1, description="Processes that share the load.")
     source_address: SourceAddress | None = Field(None, description="The local IP address to connect from.")
+    retry: Annotated[
+        Annotated[RetryWord, Tag("short")] | Annotated[RetryForm, Tag("full")], Discriminator(_short_or_full)
+    ] = Field("off", description="What is sent again: off, temp (rejected for now) or unknown, too.")
+    faults: FaultList = Field((), description="What the mock does wrong: names, files, or rules.")
+    compare: Compared = Field(
+        (), description="Keys of the matrix whose values are compared: their cases run interleaved in time."
+    )
 
 
 SECTIONS: dict[str, type[Form]] = {
@@ -344,14 +369,15 @@ SECTIONS: dict[str, type[Form]] = {
     "tls": TlsForm,
     "auth": AuthForm,
     "pool": PoolForm,
+    "retry": RetryForm,
     "smtp": SmtpForm,
 }
 """The model of each section but `load`, by dotted name."""
 WHOLE_FILE = ("matrix", "thresholds", "profiles")
 """Top-level keys that stand beside the case's own."""
-SCENARIO_ONLY = ("version", "name", "description", "tags")
+SCENARIO_ONLY = ("version", "name", "description", "tags", "compare")
 """Keys that cannot vary."""
-SHORT_FORMS = {"tls": "mode"}
+SHORT_FORMS = {"tls": "mode", "retry": "on"}
 """Sections that may be written as one scalar, and the key that scalar stands for."""
 
 

@@ -69,6 +69,7 @@ class _Loader:
         self._problems.raise_first()
         cases, points = self._cases(points, forms)
         self._check_where(thresholds, cases, points, tree, lenient=bool(overrides))
+        self._check_compared(forms[0].compare, cases, points, tree)
         self._problems.raise_first()
         self._check_messages(cases, points)
         self._problems.raise_first()
@@ -81,6 +82,7 @@ class _Loader:
             source=source,
             cases=cases,
             thresholds=thresholds,
+            compare=first.compare,
         )
 
     def _compose(self, source: bytes) -> Node:
@@ -169,6 +171,28 @@ class _Loader:
             case = converter.case(len(found), point, values)
             found.setdefault(case.id, (case, point))
         return tuple(case for case, _ in found.values()), [point for _, point in found.values()]
+
+    def _check_compared(
+        self, keys: Sequence[str], cases: tuple[Case, ...], points: list[Point], tree: Node
+    ) -> None:
+        """Each key must vary, and what runs interleaved must share one load and one process."""
+        node = tree.nearest("compare")
+        varying = set(points[0].varying)
+        for key in keys:
+            if key not in varying:
+                self._problems.add(node, f"{key} does not vary in the matrix{suggest(key, varying)}")
+                return
+        groups: dict[str, list[Case]] = {}
+        for case in cases:
+            groups.setdefault(case.comparison, []).append(case)
+        for first, *others in groups.values() if keys else ():
+            if not others:
+                text = f"there is nothing to compare {first.id} with; name other keys, or exclude it"
+                self._problems.add(node, text)
+            elif any(case.load != first.load for case in others):
+                self._problems.add(node, f"{first.id} and what it is compared with differ in their load")
+            elif any(case.workers > 1 for case in (first, *others)):
+                self._problems.add(node, "cases that are compared run in one process; remove workers")
 
     def _check_messages(self, cases: tuple[Case, ...], points: list[Point]) -> None:
         """Have each message built once for each way it travels; cases of a matrix share theirs."""

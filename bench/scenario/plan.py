@@ -45,8 +45,9 @@ class PlannedCase:
     """What may keep the case from going well; empty where nothing is known to."""
 
 
-def plan_case(case: Case, ports: int | None = None) -> PlannedCase:
-    """What running this case would mean, on a machine with this many local ports."""
+def plan_case(case: Case, ports: int | None = None, together: int = 1) -> PlannedCase:
+    """What running this case would mean, on a machine with this many local ports; `together` messages travel
+    in a call."""
     return PlannedCase(
         id=case.id,
         target="mock on this machine"
@@ -57,7 +58,7 @@ def plan_case(case: Case, ports: int | None = None) -> PlannedCase:
         round_trips=round_trips(case),
         assumed=assumed(case),
         leave_taking=leave_taking(case),
-        duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case),
+        duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case, together),
         remark=_port_remark(case, ports),
     )
 
@@ -90,7 +91,7 @@ def round_trips(case: Case) -> int:
     if not unpooled:
         return message
     starttls = case.tls.mode is TlsMode.STARTTLS
-    authenticated = case.auth is not None or case.target.kind is TargetKind.MOCK
+    authenticated = case.auth is not None or (case.target.kind is TargetKind.MOCK and case.mock_auth)
     # connect, banner, EHLO; TLS; STARTTLS and the second EHLO; AUTH PLAIN
     return message + 3 + secure + 2 * starttls + authenticated
 
@@ -128,11 +129,11 @@ def _is_served_here(case: Case) -> bool:
     return case.target.kind is TargetKind.MOCK or case.network.shaped
 
 
-def _duration_ns(case: Case) -> int:
+def _duration_ns(case: Case, together: int) -> int:
     """Warm-up and the measured messages; an open load that is not kept up with takes longer than it says."""
     load, gap_ns = case.load, _gap_ns(case)
     if load.duration_ns is None:
-        return round(((load.messages or 0) + load.warmup) / (case.batch or 1) * gap_ns)
+        return round(((load.messages or 0) + load.warmup) / together * gap_ns)
     if not load.open:
         return load.duration_ns + round(load.warmup * gap_ns)
     scheduled_ns = load.duration_ns + (round(load.warmup * 1e9 / load.rates_per_s[0]) if load.warmup else 0)

@@ -12,11 +12,14 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 def shipped_scenarios() -> dict[str, Path]:
     """Name -> file, sorted: those inside the installed package, or beside it in a checkout."""
-    for folder in (_PACKAGE / "scenarios", _PACKAGE.parent / "scenarios"):
-        found = {path.stem: path for path in sorted(folder.glob("*.yaml"))}
-        if found:
-            return found
-    return {}
+    folder = shipped_folder()
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))} if folder is not None else {}
+
+
+def shipped_folder() -> Path | None:
+    """Where they are; None where they have been removed."""
+    folders = (_PACKAGE / "scenarios", _PACKAGE.parent / "scenarios")
+    return next((folder for folder in folders if any(folder.glob("*.yaml"))), None)
 
 
 def find_scenario(text: str) -> Path:

@@ -54,7 +54,7 @@ Bandwidth = Annotated[
 ]
 
 
-def _one_of(what: str, built: tuple[str, ...], not_built: tuple[str, ...] = ()) -> PlainValidator:
+def one_of(what: str, built: tuple[str, ...], not_built: tuple[str, ...] = ()) -> PlainValidator:
     """A word out of `built`; the words of `not_built` are refused by name."""
 
     def check(value: object) -> str:
@@ -68,24 +68,46 @@ def _one_of(what: str, built: tuple[str, ...], not_built: tuple[str, ...] = ()) 
     return PlainValidator(check)
 
 
-def _enum(words: tuple[str, ...]) -> WithJsonSchema:
+def enum_of(words: tuple[str, ...]) -> WithJsonSchema:
+    """The same for the JSON Schema."""
     return WithJsonSchema({"enum": list(words)})
 
 
 _CLIENTS = tuple(dict.fromkeys(name for names in known.CLIENTS.values() for name in names))
 _SMTP, _API = known.CLIENTS[Transport.SMTP], known.CLIENTS[Transport.API]
 _ORDERS = ("lifo", "fifo")
+_RETRIES = ("off", "temp", "unknown")
 _MODES, _SETTINGS = ("starttls", "implicit", "none"), ("auto", "off")
 _TRANSPORTS, _CONNECTIONS = ("smtp", "api"), ("pooled", "unpooled")
-Provider = Annotated[str, _one_of("provider", known.PROVIDERS), _enum(known.PROVIDERS)]
-Client = Annotated[str, _one_of("client", _CLIENTS), _enum(_CLIENTS)]
-SmtpClient = Annotated[str, _one_of("smtp client", _SMTP), _enum(_SMTP)]
-ApiClient = Annotated[str, _one_of("api client", _API), _enum(_API)]
-Extension = Annotated[str, _one_of("setting", _SETTINGS, ("on", "required", "always")), _enum(_SETTINGS)]
-Order = Annotated[str, _one_of("order", _ORDERS), _enum(_ORDERS)]
-Mode = Annotated[str, _one_of("TLS mode", _MODES), _enum(_MODES)]
-TransportName = Annotated[str, _one_of("transport", _TRANSPORTS), _enum(_TRANSPORTS)]
-ConnectionName = Annotated[str, _one_of("connection", _CONNECTIONS), _enum(_CONNECTIONS)]
+Provider = Annotated[str, one_of("provider", known.PROVIDERS), enum_of(known.PROVIDERS)]
+Client = Annotated[str, one_of("client", _CLIENTS), enum_of(_CLIENTS)]
+SmtpClient = Annotated[str, one_of("smtp client", _SMTP), enum_of(_SMTP)]
+ApiClient = Annotated[str, one_of("api client", _API), enum_of(_API)]
+Extension = Annotated[str, one_of("setting", _SETTINGS, ("on", "required", "always")), enum_of(_SETTINGS)]
+Order = Annotated[str, one_of("order", _ORDERS), enum_of(_ORDERS)]
+Mode = Annotated[str, one_of("TLS mode", _MODES), enum_of(_MODES)]
+RetryWord = Annotated[str, one_of("kind of retry", _RETRIES), enum_of(_RETRIES)]
+TransportName = Annotated[str, one_of("transport", _TRANSPORTS), enum_of(_TRANSPORTS)]
+ConnectionName = Annotated[str, one_of("connection", _CONNECTIONS), enum_of(_CONNECTIONS)]
+
+
+def _share(value: object) -> float:
+    """`5%`, or a number from 0 to 1."""
+    text = str(value).strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError("must be a share such as 5%") from None
+    if isinstance(value, bool) or not 0 < share <= 1:
+        raise ValueError("must be a share of more than 0 and at most 100%")
+    return share
+
+
+Share = Annotated[
+    float,
+    PlainValidator(_share),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": r"^[0-9.]+\s*%$"}, {"type": "number"}]}),
+]
 
 
 def _recipients(value: object) -> int | str:
@@ -120,6 +142,22 @@ Batch = Annotated[
             ]
         }
     ),
+]
+
+
+def _compared(value: object) -> tuple[str, ...]:
+    keys = [value] if isinstance(value, str) else value
+    if not isinstance(keys, list | tuple) or not all(isinstance(key, str) for key in keys):
+        raise ValueError("must be a key of the matrix, or a list of such keys")
+    if len(set(keys)) < len(keys):
+        raise ValueError("lists a key twice")
+    return tuple(keys)
+
+
+Compared = Annotated[
+    tuple[str, ...],
+    PlainValidator(_compared),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
 MAX_RECIPIENTS = 1000

@@ -17,6 +17,7 @@ _KINDS = {
     "float_type": "must be a number",
     "bool_type": "must be true or false",
     "list_type": "must be a list: [a, b]",
+    "tuple_type": "must be a list: [a, b]",
     "dict_type": "must be a mapping: {key: value}",
     "model_type": "must be a mapping: {key: value}",
     "model_attributes_type": "must be a mapping: {key: value}",

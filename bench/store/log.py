@@ -20,6 +20,8 @@ FRAME_ROWS = 1000
 SWITCH_S = 0.00005
 """How long the thread may keep the interpreter from others; Python's own 5 ms would show as lag."""
 SYNC_NS = 1_000_000_000
+CLOCK_STEP_NS = 100_000_000
+"""The wall clock of a machine that is not set by hand and does not sleep moves less than this in a second."""
 MAX_WAITING = 1_000_000
 """Rows that may wait for a slow disk before the run is stopped."""
 
@@ -36,6 +38,9 @@ class LogWriter:
         self._file = file
         self._encode = encode
         self._waiting: deque[Sample] = deque()
+        self._apart_ns: int | None = None
+        self.clock_step_ns = 0
+        """The longest step of the wall clock that was seen; 0 where it made none worth the name."""
         self._taken = 0
         self.written = 0
         """Rows that are with the kernel: they survive kill -9."""
@@ -133,5 +138,15 @@ class LogWriter:
         begun_ns = monotonic_ns()
         self._file.sync()
         now_ns = monotonic_ns()
-        tick = {"utc": utc_now().isoformat(), "monotonic_ns": now_ns, "sync_ns": now_ns - begun_ns}
+        utc = utc_now()
+        self._compare_clocks(round(utc.timestamp() * 1e9) - now_ns)
+        tick = {"utc": utc.isoformat(), "monotonic_ns": now_ns, "sync_ns": now_ns - begun_ns}
         self.write(Kind.TICK, tick)
+
+    def _compare_clocks(self, apart_ns: int) -> None:
+        """Wall clock less monotonic clock: it changes when somebody sets the one, or the machine sleeps."""
+        if self._apart_ns is not None:
+            step_ns = abs(apart_ns - self._apart_ns)
+            if step_ns > CLOCK_STEP_NS:
+                self.clock_step_ns = max(self.clock_step_ns, step_ns)
+        self._apart_ns = apart_ns

@@ -58,6 +58,10 @@ class Replay:
     recorded: Mapping[str, int]
     """Log of which nothing had to be cut -> the rows in it; the table has the unknown ones as well."""
     recovery: Recovery
+    misaccounted: int = 0
+    """Rows whose outcome and recipients disagree."""
+    next_seq: Mapping[str, int] = field(default_factory=dict)
+    """Case -> its first message that was not reserved, of the cases that a cut-off log reserved any of."""
 
 
 @dataclass(slots=True)
@@ -69,9 +73,12 @@ class _Rows:
     """Those that are not yet part of a table."""
     waiting: int = 0
     """The rows in them."""
+    misaccounted: int = 0
+    """Rows whose outcome and recipients disagree."""
 
     def take(self, batch: pa.RecordBatch) -> None:
         self.batches.append(batch)
+        self.misaccounted += rows.misaccounted(batch)
         self.waiting += batch.num_rows
         if self.waiting >= rows.PIECE:
             self._gather()
@@ -158,7 +165,8 @@ def replay(paths: Sequence[Path], ended: Sequence[CaseRun]) -> Replay:
     Raises ResultFormatError.
     """
     logs = [_Log(path) for path in paths]
-    table = _read(logs)
+    found = _read(logs)
+    table = found.table()
     cases = {name: case for log in logs for name, case in log.cases.items()}
     lost = [sample for log in logs for sample in _lost(log, cases, table)]
     if lost:
@@ -176,17 +184,22 @@ def replay(paths: Sequence[Path], ended: Sequence[CaseRun]) -> Replay:
         whole=all(log.whole for log in logs),
         recorded={log.path.name: log.recorded for log in logs if not log.bytes_cut},
         recovery=Recovery(sum(log.frames for log in logs), sum(log.bytes_cut for log in logs), len(lost)),
+        misaccounted=found.misaccounted,
+        next_seq={
+            name: max(block.stop for log in logs for block in log.reserved.get(name, ()))
+            for name in {name for log in logs for name in log.reserved}
+        },
     )
 
 
-def _read(logs: Iterable[_Log]) -> pa.Table:
+def _read(logs: Iterable[_Log]) -> _Rows:
     """The rows of all logs. Those of one case are read side by side, so that rows which belong together
     in the end are together from the start, and moving them into their order takes little."""
     found = _Rows()
     for _, group in groupby(logs, lambda log: log.path.name.rpartition("-")[0]):
         for _, batch in heapq.merge(*(log.batches() for log in group), key=itemgetter(0)):
             found.take(batch)
-    return found.table()
+    return found
 
 
 def _names(column: pa.Array) -> list[str]:
@@ -237,10 +250,16 @@ def _unknown(case: OpenCase, seq: int, key: str) -> Sample:
 
 
 def _recounted(run: CaseRun, table: pa.Table) -> CaseRun:
-    """A case of which one process was lost: nobody can tell what else that one should have started."""
+    """A case of which one process was lost, or the first part of the run: nobody can tell what else that one
+    should have started."""
     mine = _of_case(table, run.id)
     measured = mine.filter(pc.invert(mine["warmup"]))
-    return replace(run, scheduled=pc.count_distinct(measured["seq"]).as_py())
+    begun_ns = pc.min(measured["ready_ns"]).as_py()
+    return replace(
+        run,
+        scheduled=pc.count_distinct(measured["seq"]).as_py(),
+        started_ns=run.started_ns if begun_ns is None else min(begun_ns, run.started_ns),
+    )
 
 
 def _case_run(case: OpenCase, table: pa.Table) -> CaseRun:

@@ -214,6 +214,24 @@ def _moved(column: pa.ChunkedArray, steps: Sequence[_Step]) -> pa.ChunkedArray:
     return pa.chunked_array([chunk for piece in pieces for chunk in piece.chunks], column.type)
 
 
+def misaccounted(batch: pa.RecordBatch) -> int:
+    """Rows whose outcome and recipients disagree: accepted is for one at least and no more than there are,
+    and what was rejected, failed or dropped is for none."""
+    outcome = batch.column("outcome")
+    people, taken = batch.column("recipients"), batch.column("recipients_accepted")
+    accepted = pc.equal(outcome, "accepted")
+    known = pc.or_(accepted, pc.equal(outcome, "unknown"))
+    too_few_or_many = pc.or_(pc.less(taken, 1), pc.greater(taken, people))
+    for_somebody = pc.and_(pc.invert(known), pc.greater(taken, 0))
+    return pc.sum(pc.or_(pc.and_(accepted, too_few_or_many), for_somebody)).as_py() or 0
+
+
+def last_ns(table: pa.Table) -> int:
+    """The last moment that any row knows of; 0 where none does."""
+    found = (pc.max(table[name]).as_py() for name in ("ready_ns", "end_ns"))
+    return max((value for value in found if value is not None), default=0)
+
+
 def duplicates(table: pa.Table) -> int:
     """How many rows repeat the case, seq and attempt of another; the table is `in_order`."""
     before, after = table.slice(0, max(0, table.num_rows - 1)), table.slice(1)

@@ -43,6 +43,7 @@ def create_run(
     facts: Mapping[str, str],
     clock_offset_ns: int,
     started_at: datetime,
+    config_hash: str = "",
 ) -> RunWriter:
     """Make the folder of a new run under `results` and open its log. Raises StorageError."""
     try:
@@ -62,6 +63,7 @@ def create_run(
             facts=dict(facts),
             thresholds=scenario.thresholds,
             cases=(),
+            config_hash=config_hash,
         )
         save_manifest(folder, manifest)
         files.write_new(folder / SCENARIO, scenario.source)
@@ -85,11 +87,17 @@ class RunWriter:
     """A run folder that is being filled. Leave it through `finish`, or as a context manager."""
 
     def __init__(
-        self, folder: Path, scenario: Scenario, manifest: Manifest, log: LogWriter, cleaner: Cleaner
+        self,
+        folder: Path,
+        scenario: Scenario,
+        manifest: Manifest,
+        log: LogWriter,
+        cleaner: Cleaner,
+        log_name: str = LOG,
     ) -> None:
         self.folder = folder
         self.manifest = manifest
-        self._log = log
+        self._log, self._log_name = log, log_name
         self.append: Callable[[Sample], None] = log.put
         """Take a row; it is written within 50 ms. From one thread only. Raises StorageError."""
         self._cleaner = cleaner
@@ -121,6 +129,10 @@ class RunWriter:
     def wire_log(self, case: Case) -> Path:
         """Where the shaper of a case writes its connections."""
         return self.folder / wire_log_name(case.index)
+
+    def byte_log(self, case: Case) -> Path:
+        """Where a mock that goes wrong by script writes every byte."""
+        return self.folder / f"bytes-{case.index:03d}.jsonl"
 
     def key_prefix(self, case: Case) -> str:
         """What a message's key begins with; `-<seq>` follows. Unique for a case of a run."""
@@ -194,6 +206,9 @@ class RunWriter:
         self._finished = True
         reason = self._cleaner.text(reason)
         self._log.close({"whole": whole})
+        if step_ns := self._log.clock_step_ns:
+            said = f"stepped by {step_ns / 1e9:.1f} s while the run went on: it was set, or the machine slept"
+            self.manifest = replace(self.manifest, facts={**self.manifest.facts, "wall_clock": said})
         self.manifest = replace(self.manifest, state="finalising", reason=reason)
         try:
             (self.folder / BALLAST).unlink(missing_ok=True)
@@ -223,11 +238,13 @@ class RunWriter:
         digest = _digest(logs)
         count = found.table.num_rows
         self.manifest = replace(self.manifest, cases=found.cases, rows=count, log_sha256=digest)
-        for name, written in {LOG: self._log.written, **self._shares}.items():
+        for name, written in {self._log_name: self._log.written, **self._shares}.items():
             if (recorded := found.recorded.get(name)) != written:
                 return f"storage: {written} rows were written and {recorded or 0} can be read ({name})"
         if repeated := rows.duplicates(found.table):
             return f"accounting: {repeated} rows have the case, seq and attempt of another"
+        if wrong := found.misaccounted:
+            return f"accounting: in {wrong} rows the outcome and the recipients accepted disagree"
         return None
 
     def _remove_logs(self) -> None:

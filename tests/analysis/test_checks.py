@@ -332,6 +332,30 @@ def test_a_closed_case_that_uses_up_its_core_is_marked_in_words_but_valid(plante
     assert judge(planted, planted.rows(10), cpu_ns=890 * MS).generator.reasons == ()
 
 
+def test_a_mock_that_uses_up_its_core_is_named_as_the_limit(planted: Planted) -> None:
+    case = judge(planted, planted.rows(10), mock_share=0.93)
+    assert case.generator.valid
+    assert case.generator.reasons[0].startswith("mock-bound: the mock used 93% of a core")
+    assert judge(planted, planted.rows(10), mock_share=0.9).generator.reasons == ()
+    assert judge(planted, planted.rows(10, outcome="failed"), mock_share=0.99).generator.valid is False
+
+
+def test_a_sandbox_is_remarked_upon(planted: Planted) -> None:
+    case = judge(
+        planted, planted.rows(10), caveat="X's sandbox answered, not the way real mail takes. No id."
+    )
+    assert case.generator.valid
+    assert case.generator.reasons == (
+        "not the real path: X's sandbox answered, not the way real mail takes. No id",
+    )
+
+
+def test_the_cpu_of_interleaved_cases_is_the_mean_over_all_of_them(planted: Planted) -> None:
+    case = judge(planted, planted.rows(10), cpu_ns=900 * MS, interleaved=3, comparison="provider")
+    assert case.generator.cpu_us_per_message == pytest.approx(30_000)
+    assert case.comparison == "provider"
+
+
 def test_each_process_that_shares_the_load_has_a_core_of_its_own(planted: Planted) -> None:
     busy = judge(planted, planted.rows(10), cpu_ns=2 * 910 * MS, workers=2).generator
     assert busy.cpu_share == pytest.approx(0.91)

@@ -116,7 +116,9 @@ def test_wrong_credentials_end_with_3_and_nothing_accepted(transport: str, quick
     assert done.returncode == 3
     assert "auth" in done.stdout
     rows = open_run(latest(quick)).table().to_pylist()
-    assert {row["error"] for row in rows} == {"auth"}
+    assert {row["error"] for row in rows if row["attempt"]} == {"auth"}
+    assert sum(row["attempt"] for row in rows) < len(rows), "who is refused three times in a row stops asking"
+    assert "credentials were refused 3 times in a row" in str(open_run(latest(quick)).manifest.reason)
     kept = b"".join(path.read_bytes() for path in latest(quick).iterdir())
     for canary in secrets.values():
         assert canary not in done.stdout + done.stderr
@@ -426,3 +428,32 @@ def test_smtp_sink_by_the_command_of_the_readme(smtp_sink: SmtpSink, tmp_path: P
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("20/20") == 2
+
+
+# ----------------------------------------------------------------------- providers
+
+
+def test_providers_prints_a_row_for_each_and_with_details_what_is_unconfirmed(tmp_path: Path) -> None:
+    from bench.providers import PROVIDERS
+
+    table = sendbench("providers", folder=tmp_path)
+    assert table.returncode == 0, table.stderr
+    rows = [line.split()[0] for line in table.stdout.splitlines() if line[1:2].islower()]
+    assert rows == ["provider", *PROVIDERS]
+    details = sendbench("providers", "--details", folder=tmp_path).stdout
+    for provider in PROVIDERS.values():
+        assert provider.title in details
+        assert all(f"unconfirmed: {each}" in details for each in provider.facts.unconfirmed)
+
+
+def test_plan_says_what_a_comparison_leaves_out_and_what_it_takes(tmp_path: Path) -> None:
+    keys = {"SENDGRID_API_KEY": "SG.x", "RESEND_API_KEY": "re_x", "MAILTRAP_TOKEN": "t"}
+    done = sendbench("plan", "compare-providers", folder=tmp_path, env=keys)
+    assert done.returncode == 0, done.stderr
+    assert "left out mailjet/smtp/pooled: Mailjet needs credentials: set MAILJET_API_KEY" in done.stdout
+    assert "mailtrap/api/pooled" in done.stdout
+    assert "to run it: --live --budget 500 --confirm " in done.stdout
+    assert not any(key in done.stdout for key in ("SG.x", "re_x"))
+    refused = sendbench("run", "compare-providers", folder=tmp_path, env=keys)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (5, 1)
+    assert not (tmp_path / "results").exists()

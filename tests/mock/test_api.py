@@ -365,3 +365,24 @@ async def test_a_repeated_call_is_answered_and_not_taken_again(tmp_path: Path) -
         bodies = [each["body"] for each in bench.sent if each["type"] == "http.response.body"]
         assert bodies[0] == bodies[1] != bodies[2]
     assert len(list(read_taken(tmp_path / "log"))) == 2
+
+
+async def test_brevo_s_key_for_repeats_stands_in_the_body(tmp_path: Path) -> None:
+    brevo = PROVIDERS["brevo"]
+
+    def said(name: str) -> tuple[Headers, bytes]:
+        parts = Parts(
+            "a@x.example", ("b@y.example",), "s", "text", None, (("idempotencyKey", name),), (), "run-7", b""
+        )
+        request = brevo.request(parts)
+        headers = (*request.headers, *brevo.auth_headers(CREDENTIALS["brevo"]))
+        return (("host", "localhost"), *((name.lower(), value) for name, value in headers)), request.body
+
+    with TakenLog(str(tmp_path / "log")) as log:
+        bench = limited(log, None)
+        for name in ("one", "one", "two"):
+            headers, body = said(name)
+            assert await bench.call("/brevo/smtp/email", headers, (body,)) == 201
+        bodies = [each["body"] for each in bench.sent if each["type"] == "http.response.body"]
+        assert bodies[0] == bodies[1] != bodies[2]
+    assert len(list(read_taken(tmp_path / "log"))) == 2

@@ -357,7 +357,7 @@ ROWS = [
         (B, E, OK, "451 4.7.1 later"),
         R4,
         451,
-        "rejected",
+        "greylist",
         usable=True,
         sent="EHLO MAIL RCPT",
     ),

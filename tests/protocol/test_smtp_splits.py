@@ -41,7 +41,7 @@ def hear(pieces: list[bytes], config: ServerConfig = CONFIG) -> tuple[list[tuple
             said += machine.data_to_send()
             if isinstance(event, MessageReceived):
                 heard.append((event.envelope, event.body))
-                machine.accept()
+                machine.accept("1")
         said += machine.data_to_send()
     return heard, said
 

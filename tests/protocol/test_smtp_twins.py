@@ -58,7 +58,7 @@ class Wire:
     client: SmtpClient
     server: SmtpServer
     cut: Cut = whole
-    decide: Callable[[SmtpServer], None] = SmtpServer.accept
+    decide: Callable[[SmtpServer], None] = lambda server: server.accept("1")
     span: Span = field(default_factory=new_span)
     received: list[tuple[Envelope, bytes]] = field(default_factory=list)
     said: bytes = b""
@@ -126,7 +126,7 @@ def wire(
     client: ClientConfig,
     server: ServerConfig,
     cut: Cut = whole,
-    decide: Callable[[SmtpServer], None] = SmtpServer.accept,
+    decide: Callable[[SmtpServer], None] = lambda server: server.accept("1"),
 ) -> Wire:
     return Wire(SmtpClient(client), SmtpServer(server), cut, decide)
 

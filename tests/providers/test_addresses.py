@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from bench.errors import UsageError
-from bench.model import Case, Endpoint
+from bench.errors import CredentialsError, UsageError
+from bench.model import Case, Endpoint, Scenario
 from bench.providers import PROVIDERS
-from bench.providers.addresses import endpoint_of
+from bench.providers.addresses import caveat_of, endpoint_of, with_credentials
 from bench.scenario import load_scenario
 
 SCENARIO = """\
@@ -108,3 +109,57 @@ def test_sandboxes(tmp_path: Path) -> None:
 def test_a_server_of_one_s_own_is_no_provider(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="name it as the target"):
         endpoint_of(case(tmp_path, "generic", "smtp"), Everything())
+
+
+def compared(folder: Path, *, target: str = "live") -> Scenario:
+    file = folder / "compared.yaml"
+    file.write_text(
+        f"version: 1\nname: real\ntarget: {target}\ncompare: provider\n"
+        "load: {model: closed, messages: 1}\n"
+        "matrix: {transport: [smtp, api], provider: [sendgrid, resend, mailjet]}\n",
+        encoding="utf-8",
+    )
+    return load_scenario(file)
+
+
+def test_who_has_no_credentials_is_left_out_by_name(tmp_path: Path) -> None:
+    environ = {"SENDGRID_API_KEY": "one", "RESEND_API_KEY": "two"}
+    scenario = with_credentials(compared(tmp_path), environ)
+    assert [case.provider for case in scenario.cases] == ["sendgrid", "resend"] * 2
+    assert scenario.left_out == tuple(
+        f"left out mailjet/{transport}/pooled: Mailjet needs credentials: set MAILJET_API_KEY and "
+        "MAILJET_SECRET_KEY, or write auth"
+        for transport in ("smtp", "api")
+    )
+    assert [len(group) for group in scenario.groups] == [2, 2]
+    assert with_credentials(scenario, environ) is scenario
+
+
+def test_one_alone_is_no_comparison(tmp_path: Path) -> None:
+    for environ in ({"SENDGRID_API_KEY": "one"}, dict[str, str]()):
+        with pytest.raises(UsageError, match=r"fewer than two .* set RESEND_API_KEY, .* set MAILJET_API_KEY"):
+            with_credentials(compared(tmp_path), environ)
+
+
+def test_the_mock_needs_no_credentials_of_the_user_s(tmp_path: Path) -> None:
+    scenario = compared(tmp_path, target="mock")
+    assert with_credentials(scenario, {}) is scenario
+
+
+def test_a_case_that_is_not_compared_is_not_left_out(tmp_path: Path) -> None:
+    alone = replace(compared(tmp_path), cases=(case(tmp_path, "mailjet", "api"),))
+    assert with_credentials(alone, {}) is alone
+    with pytest.raises(CredentialsError):
+        endpoint_of(alone.cases[0], {})
+
+
+@pytest.mark.parametrize("provider", NINE)
+def test_a_sandbox_s_figures_say_what_they_are_not(provider: str, tmp_path: Path) -> None:
+    facts = PROVIDERS[provider].facts
+    if facts.sandbox is None or facts.sandbox.api is None:
+        return
+    boxed = case(tmp_path, provider, "api", target="sandbox")
+    assert f"{facts.title}'s sandbox answered" in caveat_of(boxed)
+    assert facts.sandbox.caveat in caveat_of(boxed)
+    assert boxed.labels["target"] == "sandbox"
+    assert caveat_of(case(tmp_path, provider, "api")) == ""

@@ -31,6 +31,7 @@ LIVE = tuple(
 NAMES = (
     "batch",
     "clients",
+    "compare-providers",
     "generic",
     *LIVE,
     "provider-matrix",
@@ -95,7 +96,7 @@ def test_schema_is_a_schema() -> None:
         "unknown_key", "unknown_section_key", "wrong_unit", "missing_unit", "wrong_unit_size",
         "matrix_empty", "matrix_empty_list", "matrix_scalar", "matrix_unknown_key", "matrix_fixed_key",
         "matrix_bad_value",
-        "not_built_key", "pool_order", "workers_many", "tls_resume",
+        "faults_unknown_step", "pool_order", "workers_many", "tls_resume",
         "client_unknown", "unknown_provider", "not_built_extension",
         "literal_password", "wrong_case", "wrong_case_value", "unknown_model", "version_2", "bad_name",
         "version_missing", "load_wrong_model_key", "load_text_number", "profile_unknown_key",

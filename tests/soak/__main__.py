@@ -27,6 +27,12 @@ MESSAGES = 2_000_000
 SCENARIO = Path(__file__).with_name("soak.yaml")
 RESULTS = Path("results/soak")
 REPORT = Path("reports/soak.md")
+FAULTS = tuple(
+    f"{{at: {at}, do: {act}, share: 0.2%}}" for at, act in (("mail", "rst"), ("dot", "rst"), ("dot", "fin"))
+) + tuple(
+    f'{{at: {at}, do: reply, text: "{text}", share: 0.2%}}'
+    for at, text in (("mail", "451 4.3.0 later"), ("dot", "554 5.6.0 no"))
+)
 DISK_BYTES_PER_MESSAGE = 2600
 """What the store asks for before it begins (2 KiB), and the mock's log."""
 
@@ -49,6 +55,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run, look, judge; print the table and write it to reports/soak.md. The exit code."""
     parser = argparse.ArgumentParser(prog="make soak-short ARGS=...", description=main.__doc__)
     parser.add_argument("--messages", type=int, default=MESSAGES)
+    parser.add_argument("--faults", action="store_true", help="one message in a hundred meets a fault")
     parser.add_argument("--keep", action="store_true", help=f"keep the run in {RESULTS}")
     options = parser.parse_args(arguments)
     RESULTS.mkdir(parents=True, exist_ok=True)
@@ -63,15 +70,18 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     started_at = datetime.now(UTC)
     try:
-        soak = measure(options.messages)
+        soak = measure(options.messages, FAULTS if options.faults else ())
     except Failed as error:
         print(f"soak: {error}", file=sys.stderr)
         return 3
+    account = judge.faulty_accounting if options.faults else judge.accounting
     checks = [
-        *judge.accounting(soak.account, options.messages),
-        *judge.flatness(soak.looks, options.messages),
-        *judge.ending(soak.looks, soak.run),
-        *judge.analysis("sendbench report", soak.report.cpu_s, soak.report.peak_rss),
+        *account(soak.account, options.messages),
+        *judge.flatness(soak.looks, options.messages, constant=not options.faults),
+        *judge.ending(soak.looks, soak.run, options.messages / MESSAGES),
+        *judge.analysis(
+            "sendbench report", soak.report.cpu_s, soak.report.peak_rss, options.messages / MESSAGES
+        ),
     ]
     page = render(soak, checks, options.messages, started_at)
     REPORT.parent.mkdir(exist_ok=True)
@@ -84,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if passed else 1
 
 
-def measure(messages: int) -> Soak:
+def measure(messages: int, faults: Sequence[str] = ()) -> Soak:
     """Run the scenario and report on it, each as a process of its own. Raises Failed."""
     looks: list[Look] = []
 
@@ -95,7 +105,9 @@ def measure(messages: int) -> Soak:
 
     (RESULTS / "latest").unlink(missing_ok=True)
     sendbench = (str(Path(sys.executable).with_name("sendbench")),)  # as it is installed
-    settings = ("--set", f"load.messages={messages}", "--results", str(RESULTS))
+    settings = ["--set", f"load.messages={messages}", "--results", str(RESULTS)]
+    if faults:
+        settings += ["--set", f"faults=[{', '.join(faults)}]", "--set", "timeout=2s"]
     print(f"soak: sending {messages:,} messages", file=sys.stderr, flush=True)
     run = _succeed((*sendbench, "run", str(SCENARIO), *settings), "run", look)
     folder = (RESULTS / "latest").resolve()
@@ -115,14 +127,17 @@ def _succeed(command: Sequence[str], name: str, look: watch.Observer | None = No
 def account_of(folder: Path) -> Account:
     """Counted here once more, by sets of keys, and not by the code that the report uses for it."""
     table = open_run(folder).table(["key", "outcome"])
-    keys = set(table["key"].to_pylist())
+    outcomes = dict(zip(table["key"].to_pylist(), table["outcome"].cast("string").to_pylist(), strict=True))
+    keys = outcomes.keys()
     taken, lines = set(), 0
     with (folder / "mock-000.jsonl").open("rb") as log:
         for line in log:
             taken.add(json.loads(line)["key"])
             lines += 1
     accepted = pc.sum(pc.equal(table["outcome"].cast("string"), "accepted")).as_py()
-    return Account(table.num_rows, accepted, len(keys), lines, len(keys ^ taken))
+    false = sum(outcome == "accepted" and key not in taken for key, outcome in outcomes.items())
+    stray = sum(outcomes.get(key) not in ("accepted", "unknown") for key in taken)
+    return Account(table.num_rows, accepted, len(keys), lines, len(keys ^ taken), len(taken), false, stray)
 
 
 def render(soak: Soak, checks: Sequence[Check], messages: int, started_at: datetime) -> str:

@@ -1,0 +1,111 @@
+"""Every named fault of the catalogue, against the record that its file expects."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.errors import ScenarioError
+from bench.scenario.faults import ExpectForm, catalogue, read_case
+from tests.faults.running import READY, Carried, carry_out
+
+ROOT = Path(__file__).parents[2]
+ONE_BY_ONE = ("smtp.pipelining=off", "smtp.chunking=off")
+"""Faults are about single commands; what grouping changes is the matrix's affair."""
+
+
+def check(row: dict[str, object], expected: ExpectForm, name: str) -> None:
+    found = {
+        "outcome": row["outcome"], "phase": row["phase_at_end"], "error": row["error"],
+        "anomaly": row["anomaly"], "code": row["code"],
+    }  # fmt: skip
+    for key, value in found.items():
+        wanted = getattr(expected, key)
+        if wanted is not None or (key == "anomaly" and expected.outcome == "accepted"):
+            assert value == wanted, f"{name}: {key}: {found}"
+    notes = json.loads(str(row["notes"])) if row["notes"] else {}
+    for key, value in expected.notes.items():
+        assert notes.get(key) == value, f"{name}: notes: {notes}"
+
+
+def check_secrets(done: Carried) -> None:
+    """The credentials stand in no artefact, in none of the forms in which they travel."""
+    if not READY:
+        return  # no mock was asked
+    ready = READY[-1].credentials
+    auths = [auth for auth in (ready.smtp, *ready.api.values()) if auth is not None]
+    for auth in auths:
+        user, password = auth.user.reveal() if auth.user else "", auth.password.reveal()
+        pair = base64.b64encode(f"\0{user}\0{password}".encode())
+        forms = [password.encode(), base64.b64encode(password.encode()), pair]
+        forms.append(base64.b64encode(f"{user}:{password}".encode()))
+        for path in done.run.stored.folder.iterdir():
+            kept = path.read_bytes()
+            assert not any(form in kept for form in forms), path.name
+        texts = repr((done.run.summary, done.run.answer)).encode()
+        assert not any(form in texts for form in forms)
+
+
+def check_whole(done: Carried, count: int) -> None:
+    """What holds for every fault: the accounts balance, and nothing is taken that the record denies."""
+    (case,) = done.run.summary.cases
+    counts = case.counts
+    assert counts.scheduled == counts.attempted + counts.dropped == count
+    assert counts.attempted == counts.accepted + counts.rejected + counts.failed + counts.unknown
+    if case.referee is not None:
+        disputed = case.referee.false_accepted, case.referee.unaccounted, case.referee.duplicates
+        assert disputed == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_is_recorded_as_its_file_expects(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = read_case(catalogue()[name])
+    if case.form.elsewhere is not None:
+        file, _, test = case.form.elsewhere.partition("::")
+        assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8")
+        return
+    client = dict(case.form.client)
+    texts = {
+        key: json.dumps(value) if "\r" in str(value) else str(value) for key, value in client.items()
+    }  # what holds a line break has to be quoted on a command line as well
+    overrides = (*ONE_BY_ONE, *(f"{key}={value}" for key, value in texts.items()))
+    refused = case.expected[0].refused
+    if refused is not None:
+        with pytest.raises(ScenarioError, match=refused):
+            carry_out(name, tmp_path, monkeypatch, transport=case.transport, overrides=overrides)
+        assert not (tmp_path / "results").exists()
+        return
+    evict = case.expected[0].evict if len(case.expected) == 1 and "connection" not in client else None
+    done = carry_out(
+        name,
+        tmp_path,
+        monkeypatch,
+        transport=case.transport,
+        messages=len(case.expected) + (evict is not None),
+        overrides=overrides,
+    )
+    rows = done.rows
+    check_whole(done, len(rows))
+    check_secrets(done)
+    if evict is not None:
+        same = rows.pop()["connection_id"] == rows[0]["connection_id"]
+        assert same is not evict, f"{name}: the connection was {'not ' if same else ''}given up"
+    assert len(rows) == len(case.expected)
+    for row, expected in zip(rows, case.expected, strict=True):
+        check(row, expected, name)
+    taken = [expected.taken for expected in case.expected if expected.taken is not None]
+    if taken and done.run.takes:
+        keys = {row["key"] for row in rows}
+        (found,) = done.run.takes.values()
+        assert len([each for each in found if each.key in keys]) == taken[-1], name
+
+
+def test_every_fault_has_a_file() -> None:
+    """S01 to S74 and H01 to H36; four of these are about HTTP/2, which nothing here speaks."""
+    there = {name.partition("-")[0] for name in catalogue()}
+    wanted = {f"S{number:02d}" for number in range(1, 75)} | {f"H{number:02d}" for number in range(1, 37)}
+    assert wanted - there == {"H26", "H27", "H28", "H29"}
+    assert all(read_case(path).form.name == name for name, path in catalogue().items())
