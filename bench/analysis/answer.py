@@ -5,6 +5,7 @@ What puts the run in doubt comes first, then the answer, then what explains it.
 
 from __future__ import annotations
 
+from bench.analysis.breakeven import break_evens
 from bench.analysis.claims import judge_claims
 from bench.analysis.contrasts import contrast
 from bench.analysis.doubts import doubts
@@ -38,6 +39,7 @@ def explain(summary: Summary) -> Answer:
         *(_knee_sentence(knee) for knee in knees(summary)),
         *_rates(summary),
         *_contrasts(summary),
+        *_break_evens(summary),
         *(_fit_sentence(fit) for fit in rtt_fits(summary)),
         *_alone(summary),
         *_time_spent(summary),
@@ -59,6 +61,13 @@ def _contrasts(summary: Summary) -> list[str]:
     if len(groups) > MOST:
         shown.append(f"The tables hold {len(groups) - MOST} more combinations.")
     return shown
+
+
+def _break_evens(summary: Summary) -> list[str]:
+    sentences = break_evens(summary)
+    more = len(sentences) - MOST
+    rest = [f"The tables hold {more} more providers' batches."] if more > 1 else []
+    return [*sentences[: MOST if rest else None], *rest]
 
 
 def _fit_sentence(fit: RttFit) -> str:

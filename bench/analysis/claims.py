@@ -8,10 +8,10 @@ dialogue of one command at a time: cases that sent commands together are not jud
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from bench.analysis.breakeven import calls_of
 from bench.analysis.groups import (
     LEAST_RTT_MS,
     Group,
@@ -201,14 +201,13 @@ def _batch(summary: Summary) -> Claim:
     smtp = sum(case.counts.accepted for case in summary.cases if case.labels.get("transport") == "smtp")
     seen = f"; over SMTP {smtp} messages took {smtp} transactions" if smtp else ""
     batches = [
-        (int(size), case.counts.accepted)
+        (call.messages, call.calls, case.counts.accepted)
         for case in summary.cases
-        if (size := case.labels.get("batch", "")).isdecimal() and case.generator.valid
+        if case.labels.get("batch", "off") != "off" and case.generator.valid and (call := calls_of(case))
     ]
-    if any(count for _, count in batches):
-        largest, count = max(batches)
-        calls = math.ceil(count / largest)
-        evidence = f"{count} messages took about {calls} calls of {largest}{seen}"
+    if batches:
+        size, calls, count = max(batches)
+        evidence = f"{count} messages took {calls} call{'s' * (calls != 1)} of {number(size)}{seen}"
         return Claim(BATCH, _verdict(holds=calls * FEWER <= count), evidence)
     return _not_tested(BATCH, f"no case of this run sends in batches{seen}")
 

@@ -196,7 +196,7 @@ def _phases(main: pd.DataFrame) -> dict[str, PhaseSummary]:
 
 
 def _cold(rows: pd.DataFrame) -> Cold:
-    return Cold(count=len(rows), service=distribution(span_ns(rows, "service")))
+    return Cold(count=len(rows), service=distribution(span_ns(_each_once(rows), "service")))
 
 
 def _counts(run: CaseRun, measured: pd.DataFrame) -> Counts:

@@ -321,3 +321,21 @@ def test_the_messages_of_a_call_are_one_observation(planted: Planted) -> None:
     assert case.service is not None
     assert case.service.count == 2
     assert case.service.mean_ms == pytest.approx(30.0)
+
+
+def test_the_messages_of_a_first_call_are_one_observation_too(planted: Planted) -> None:
+    rows = planted.rows(
+        10,
+        connection_id=[0] * 5 + [1] * 5,
+        ready_ns=0.0,
+        start_ns=0.0,
+        service_ns=np.where(np.arange(10) < 5, 20, 40) * MS,
+        batch_index=[0, 1, 2, 3, 4] * 2,
+        cold=True,
+    )
+    case = only(planted, rows)
+    assert case.cold is not None
+    assert case.cold.count == 10
+    assert case.cold.service is not None
+    assert case.cold.service.count == 2
+    assert case.cold.service.mean_ms == pytest.approx(30.0)
