@@ -17,6 +17,9 @@ from bench.protocol.tls import ServerTls
 
 BACKLOG = 4096
 PIECE = 65536
+HELD_BYTES = 256 << 10
+"""What the kernel is asked to hold for a server that does not read. Left to itself it grows that to tens of
+MiB, and takes the end of a message from a client whose server had stopped in the middle of it."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, 0 s: the connection ends with RST."""
 _ANSWERS = ("reply", "inject")
@@ -161,12 +164,13 @@ async def serve_tampering(
     """Serve on a bound socket until the block ends; then every connection is dropped. `make` is given what
     restarts the server: all connections are reset, and for so many ns nobody listens."""
     loop = asyncio.get_running_loop()
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit it
     family, address = listener.family, listener.getsockname()[:2]
     running: list[asyncio.Server] = []
     tasks: set[asyncio.Task[None]] = set()
 
     async def start(sock: socket.socket) -> None:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # connections inherit both
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, HELD_BYTES)
         running.append(await loop.create_server(lambda: make(restart), sock=sock, backlog=BACKLOG))
 
     def restart(down_ns: int) -> None:

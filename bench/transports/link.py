@@ -139,7 +139,7 @@ class Link:
         except OSError as error:
             self._out += data
             self._out += tail
-            self._loop.call_soon(self._end, error)  # the receiver is in the middle of something
+            self._loop.call_soon(self._write_failed, error)  # the receiver is in the middle of something
             return
         if sent < len(data) + len(tail):
             self._out += memoryview(data + tail if tail else data)[sent:]
@@ -155,13 +155,24 @@ class Link:
         except OSError as error:
             failure = error
         if failure is not None:  # not in the handler: see `Handover.finish`
-            self._end(failure)
+            self._write_failed(failure)
             return
         del self._out[:sent]
         if not self._out:
             self._loop.remove_writer(self._fd)
             if self._receiver is not None:
                 self._receiver.drained(self._clock())
+
+    def _write_failed(self, error: OSError) -> None:
+        """The other side has reset the connection. What it said before still waits to be read, and counts."""
+        last: bytes | None = b""
+        while last is not None and not self.closed:
+            last = None
+            with suppress(OSError):
+                last = self._recv(READ_BYTES) or None
+            if last is not None:
+                self._bring(last)
+        self._end(error)
 
     def readable(self) -> None:
         """There is something to read: by the poller only."""
@@ -173,12 +184,18 @@ class Link:
             return
         except OSError as error:
             failure = error
-        now_ns, receiver = self._clock(), self._receiver
         if len(data) == self._room:
             self._room = READ_BYTES
-        if not data or receiver is None:
+        if data:
+            self._bring(data)
+        else:
             self._end(failure)
-        elif self.tls is None:
+
+    def _bring(self, data: bytes) -> None:
+        now_ns, receiver = self._clock(), self._receiver
+        if receiver is None:
+            return
+        if self.tls is None:
             receiver.data_received(data, now_ns)
         else:
             self._decrypt(self.tls, receiver, data, now_ns)

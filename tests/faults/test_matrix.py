@@ -18,7 +18,10 @@ SMTP_STEPS = (*SET_UP, *BEFORE_THE_DOT, "dot", "rset", "quit")
 SMTP_ACTS = ("rst", "fin", "halfclose", "stall", "421", "drip", "garbage")
 HTTP_STEPS = ("connect", "tls", "request", "body", "end", "status", "headers", "reply", "idle")
 HTTP_ACTS = ("rst", "fin", "stall", "drip", "garbage")
-TIMEOUT = "150ms"
+TIMEOUT, LONG = "150ms", "2s"
+"""The long one where a good message takes its time, too: its bytes come one by one, or there are many."""
+LARGE = "8MiB"
+"""More than the kernels of both sides hold for a mock that reads no more: the dot stays here."""
 GARBAGE = "do: flood, text: x, raw: true, size: 64KiB"
 
 
@@ -75,10 +78,11 @@ def test_smtp(step: str, act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     if step in ("starttls", "tls", "ehlo2", "auth", "challenge"):
         overrides.append("tls=starttls")
     if step == "body":
-        overrides.append("message.size=24MiB")
+        overrides.append(f"message.size={LARGE}")
+    timeout = LONG if act == "drip" or step == "body" else TIMEOUT
     done = carry_out(
         f"[{', '.join(script)}]", tmp_path, monkeypatch,
-        messages=number, overrides=tuple(overrides), timeout="2s" if act == "drip" else TIMEOUT,
+        messages=number, overrides=tuple(overrides), timeout=timeout,
     )  # fmt: skip
     check_whole(done, number)
     row = done.rows[-1]
@@ -107,7 +111,7 @@ def test_http(step: str, act: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     script = [rule.replace(", size: 1KiB", "") for rule in rules(step, act, where)]
     done = carry_out(
         f"[{', '.join(script)}]", tmp_path, monkeypatch, transport="api", provider="postmark",
-        messages=number, timeout="2s" if act == "drip" else TIMEOUT,
+        messages=number, timeout=LONG if act == "drip" else TIMEOUT,
         overrides=("connection=unpooled", "tls=implicit") if fresh else ("connection=pooled",),
     )  # fmt: skip
     check_whole(done, number)
