@@ -117,11 +117,13 @@ def messages_in_a_call(case: Case) -> int:
 
 
 def _batch_size(case: Case, facts: ProviderFacts) -> int:
-    asked, most, people = case.batch or 0, facts.api.max_batch, case.message.recipients
+    asked, most, people = case.batch or 0, _most_in_a_call(case, facts), case.message.recipients
     if most is None and not asked:
         raise UsageError(f"batch: {facts.title} publishes no maximum; write a number instead of max")
     if most is not None and asked > most:
-        raise UsageError(f"batch: {facts.title} takes at most {most} messages in a call, not {asked}")
+        each = case.message.recipients_each
+        of = f" of {each} recipients" if each > 1 else ""
+        raise UsageError(f"batch: {facts.title} takes at most {most} messages{of} in a call, not {asked}")
     size = asked or most or 1
     apart = len(people) // math.gcd(case.workers, len(people)) if case.message.rotate_recipients else 1
     if facts.api.batch_by_recipient and apart < size:
@@ -130,6 +132,13 @@ def _batch_size(case: Case, facts: ProviderFacts) -> int:
             f"name a file of at least {size} addresses, or send smaller batches"
         )
     return size
+
+
+def _most_in_a_call(case: Case, facts: ProviderFacts) -> int | None:
+    most, people = facts.api.max_batch, facts.api.max_batch_recipients
+    if most is None or people is None:
+        return most
+    return min(most, people // case.message.recipients_each)
 
 
 def provider_of(case: Case) -> Provider:

@@ -11,7 +11,7 @@ import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 from types import MappingProxyType
@@ -40,6 +40,28 @@ class AuthScheme(StrEnum):
     """The bare key in a header of the provider's own."""
     SIGNED = "signed"
     """Each request carries a signature made over it: `auth_headers` must be given the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a refusal means for the message."""
+
+    outcome: Outcome
+    error: str
+
+    def __str__(self) -> str:
+        return f"{self.outcome} {self.error}"
+
+
+REFUSED = Rule(Outcome.REJECTED_PERM, "invalid")
+AUTH = Rule(Outcome.REJECTED_PERM, "auth")
+CONFIG = Rule(Outcome.REJECTED_PERM, "config")
+CONFLICT = Rule(Outcome.REJECTED_PERM, "conflict")
+THROTTLED = Rule(Outcome.REJECTED_TEMP, "throttle")
+UNAVAILABLE = Rule(Outcome.REJECTED_TEMP, "unavailable")
+REDIRECTED = Rule(Outcome.REJECTED_PERM, "redirect")
+OPEN = Rule(Outcome.UNKNOWN, "server")
+NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +111,8 @@ class ApiFacts:
     max_recipients: int | None = None
     max_batch: int | None = None
     """Messages in one batch call."""
+    max_batch_recipients: int | None = None
+    """Of all messages in one batch call together."""
     calls_per_s: float | None = None
     batch_by_recipient: bool = False
     """Whether the messages of a batch are told apart by their recipients: no two may have the same."""
@@ -98,6 +122,10 @@ class ApiFacts:
     """Response headers, in lower case, that tell how much of a rate limit is left."""
     retry_after: bool = False
     """Whether a throttled call is documented to be told when to come again."""
+    success: int = 200
+    """The status of a call that was taken; what else is below 300 is not in the contract."""
+    meanings: Mapping[str, Rule] = field(default_factory=dict)
+    """What its own error codes mean, where the HTTP status does not say it."""
     idempotency: str | None = None
     """What keeps a repeated call from sending twice, in words; None: nothing documented."""
 
@@ -448,32 +476,18 @@ def is_id(text: object) -> bool:
 # ----------------------------------------------------------------------- judging
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """What a status means for the message."""
-
-    outcome: Outcome
-    error: str
-
-
-_REFUSED = Rule(Outcome.REJECTED_PERM, "invalid")
-_AUTH = Rule(Outcome.REJECTED_PERM, "auth")
-_CONFIG = Rule(Outcome.REJECTED_PERM, "config")
-_REDIRECT = Rule(Outcome.REJECTED_PERM, "redirect")
-_OPEN = Rule(Outcome.UNKNOWN, "server")
-
 STATUS_RULES: Mapping[int, Rule] = MappingProxyType(
     {
-        401: _AUTH,
-        403: _AUTH,
-        404: _CONFIG,
-        405: _CONFIG,
-        410: _CONFIG,
-        408: _OPEN,
-        409: Rule(Outcome.REJECTED_PERM, "conflict"),
+        401: AUTH,
+        403: AUTH,
+        404: CONFIG,
+        405: CONFIG,
+        410: CONFIG,
+        408: OPEN,
+        409: CONFLICT,
         413: Rule(Outcome.REJECTED_PERM, "size"),
-        429: Rule(Outcome.REJECTED_TEMP, "throttle"),
-        503: Rule(Outcome.REJECTED_TEMP, "unavailable"),
+        429: THROTTLED,
+        503: UNAVAILABLE,
     }
 )
 """Statuses that mean more than their class does, unless a provider's contract says otherwise.
@@ -487,10 +501,10 @@ def rule_for(status: int) -> Rule:
     if status in STATUS_RULES:
         return STATUS_RULES[status]
     if 300 <= status < 400:
-        return _REDIRECT
+        return REDIRECTED
     if 400 <= status < 500:
-        return _REFUSED
-    return _OPEN if 500 <= status < 600 else Rule(Outcome.UNKNOWN, "protocol")
+        return REFUSED
+    return OPEN if 500 <= status < 600 else Rule(Outcome.UNKNOWN, "protocol")
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,14 +516,17 @@ class Complaint:
     code: str | None = None
 
 
-def refused(response: Answered, complaint: Complaint) -> Judgement:
-    """The judgement on a response whose status is not the provider's success."""
+def refused(response: Answered, complaint: Complaint, meanings: Mapping[str, Rule] = NO_RULES) -> Judgement:
+    """The judgement on a response whose status is not the provider's success. What its own code means
+    counts for more than the status, but that leaves open whether the message was passed on."""
     rule = rule_for(response.status)
+    if 400 <= response.status < 500:
+        rule = meanings.get(complaint.code or "", rule)
     found = {
         "message": complaint.text,
         "field": complaint.field,
         "retry_after": response.header("retry-after"),
-        "location": response.header("location") if rule is _REDIRECT else None,
+        "location": response.header("location") if rule is REDIRECTED else None,
     }
     notes = {name: value[:TEXT_LIMIT] for name, value in found.items() if value is not None}
     anomaly = "status" if rule.error == "protocol" else None
@@ -522,6 +539,15 @@ def read_complaint(body: bytes, read: Callable[[object], Complaint]) -> Complain
         return read(parse_json(body))
     except BodyError:
         return Complaint()
+
+
+def refused_one(
+    complaint: Complaint, meanings: Mapping[str, Rule] = NO_RULES, otherwise: Rule = REFUSED
+) -> Judgement:
+    """The judgement on a message that was refused within an answer that is a success."""
+    rule = meanings.get(complaint.code or "", otherwise)
+    notes = {"message": complaint.text[:TEXT_LIMIT]} if complaint.text is not None else {}
+    return Judgement(rule.outcome, error=rule.error, code=complaint.code, notes=notes)
 
 
 def unclear(anomaly: str) -> Judgement:

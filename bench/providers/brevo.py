@@ -66,7 +66,9 @@ FACTS = ProviderFacts(
         environment=EnvironmentNames(password="BREVO_API_KEY"),
         max_recipients=_MAX_PER_VERSION,
         max_batch=_MAX_RECIPIENTS,
+        max_batch_recipients=_MAX_RECIPIENTS,
         calls_per_s=1000,
+        success=201,
         rate_headers=("x-sib-ratelimit-limit", "x-sib-ratelimit-remaining", "x-sib-ratelimit-reset"),
         idempotency="idempotencyKey among the headers in the body, kept for 30 min",
     ),
@@ -118,8 +120,8 @@ class Brevo:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != 201:
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != FACTS.api.success:
             return unclear("status")
         match _read(response.body):
             case {"messageId": str(found)} if is_id(found):
@@ -130,7 +132,7 @@ class Brevo:
 
     def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
         """See `Provider.judge_batch`: an id for each version, in order; there are no errors of their own."""
-        if response.status != 201:
+        if response.status != FACTS.api.success:
             return alike(self.judge(response), count)
         match _read(response.body):
             case {"messageIds": [*ids]} if len(ids) == count:

@@ -68,7 +68,17 @@ FACTS = ProviderFacts(
             "X-Mailgun-Drop-Message",
             "X-Mailgun-Deliver-By",
             "X-Mailgun-Track",
+            "X-Mailgun-Track-Clicks",
+            "X-Mailgun-Track-Opens",
+            "X-Mailgun-Dkim",
+            "X-Mailgun-Sending-Ip",
+            "X-Mailgun-Sending-Ip-Pool",
+            "X-Mailgun-Require-TLS",
+            "X-Mailgun-Skip-Verification",
             "X-Mailgun-Recipient-Variables",
+            "X-Mailgun-Template-Variables",
+            "X-Mailgun-Delivery-Time-Optimize-Period",
+            "X-Mailgun-Time-Zone-Localize",
         ),
     ),
     api=ApiFacts(
@@ -146,8 +156,8 @@ class Mailgun:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != 200:
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != FACTS.api.success:
             return unclear("status")
         try:
             shape = parse_json(response.body)

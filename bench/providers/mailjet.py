@@ -9,6 +9,8 @@ from random import Random
 from bench.errors import UsageError
 from bench.model import Attachment, Auth, Outcome, Parts
 from bench.providers.base import (
+    AUTH,
+    REFUSED,
     Answered,
     ApiFacts,
     AuthScheme,
@@ -38,7 +40,9 @@ from bench.providers.base import (
     parse_json,
     read_complaint,
     refused,
+    refused_one,
     reply_to,
+    rule_for,
     unclear,
     uuid_text,
 )
@@ -67,6 +71,12 @@ FACTS = ProviderFacts(
             "X-Mailjet-TrackOpen",
             "X-Mailjet-TrackClick",
             "X-Mailjet-Prio",
+            "X-MJ-TemplateID",
+            "X-MJ-TemplateLanguage",
+            "X-MJ-TemplateErrorReporting",
+            "X-MJ-TemplateErrorDeliver",
+            "X-MJ-Vars",
+            "X-MJ-MonitoringCategory",
         ),
     ),
     api=ApiFacts(
@@ -76,6 +86,7 @@ FACTS = ProviderFacts(
         max_request_bytes=_LIMIT,
         max_recipients=_MAX_RECIPIENTS,
         max_batch=_MAX_BATCH,
+        meanings={"mj-0015": AUTH, "send-0008": AUTH},  # a wrong key; a sender it is not for
     ),
     sandbox=SandboxFacts(
         api="SandboxMode in the call",
@@ -125,7 +136,9 @@ class Mailjet:
         results = _results(response.body)
         if results is None or len(results) != count:
             if not 200 <= response.status < 300:
-                return alike(refused(response, read_complaint(response.body, _complaint)), count)
+                return alike(
+                    refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings), count
+                )
             return alike(unclear("body"), count)
         if response.status not in (200, 400):
             return alike(unclear("status"), count)
@@ -231,9 +244,9 @@ def _judged(result: object, *, sandbox: bool) -> Judgement:
             return unclear("no_id")
         case {"Status": "error", "Errors": [{"ErrorCode": str(code), **rest}, *_]}:
             text, status = rest.get("ErrorMessage"), rest.get("StatusCode")
-            error = "auth" if status in (401, 403) else "invalid"
-            notes = {"message": text[:4096]} if isinstance(text, str) else {}
-            return Judgement(Outcome.REJECTED_PERM, error=error, code=code[:64], notes=notes)
+            found = Complaint(text if isinstance(text, str) else None, code=code[:64])
+            otherwise = rule_for(status) if isinstance(status, int) and 400 <= status < 500 else REFUSED
+            return refused_one(found, FACTS.api.meanings, otherwise)
     return unclear("body")
 
 

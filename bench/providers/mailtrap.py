@@ -40,6 +40,7 @@ from bench.providers.base import (
     parse_json,
     read_complaint,
     refused,
+    refused_one,
     reply_to,
     unclear,
     uuid_text,
@@ -131,8 +132,8 @@ class Mailtrap:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != 200:
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != FACTS.api.success:
             return unclear("status")
         try:
             return _judged(parse_json(response.body))
@@ -141,7 +142,7 @@ class Mailtrap:
 
     def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
         """See `Provider.judge_batch`: always 200, with a result for each message in order."""
-        if response.status != 200:
+        if response.status != FACTS.api.success:
             return alike(self.judge(response), count)
         try:
             shape = parse_json(response.body)
@@ -238,7 +239,7 @@ def _judged(result: object) -> Judgement:
 
 
 def _rejected(text: str) -> Judgement:
-    return Judgement(Outcome.REJECTED_PERM, error="invalid", notes={"message": text[:4096]})
+    return refused_one(Complaint(text), FACTS.api.meanings)
 
 
 def _complaint(body: object) -> Complaint:

@@ -10,6 +10,8 @@ from bench.clock import utc_now
 from bench.errors import UsageError
 from bench.model import Attachment, Auth, Outcome, Parts
 from bench.providers.base import (
+    AUTH,
+    CONFIG,
     Answered,
     ApiFacts,
     AuthScheme,
@@ -39,6 +41,7 @@ from bench.providers.base import (
     parse_json,
     read_complaint,
     refused,
+    refused_one,
     reply_to,
     unclear,
     uuid_text,
@@ -76,6 +79,7 @@ FACTS = ProviderFacts(
         max_recipients=_MAX_RECIPIENTS,
         max_batch=_MAX_BATCH,
         max_batch_bytes=_BATCH_LIMIT,
+        meanings={"10": AUTH, "412": CONFIG},  # a wrong token; an account that is still pending
     ),
     sandbox=SandboxFacts(
         api=f"the server token {_TEST_TOKEN}, which checks the call and sends nothing",
@@ -117,8 +121,8 @@ class Postmark:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != 200:
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != FACTS.api.success:
             return unclear("status")
         try:
             return _judged(parse_json(response.body))
@@ -127,7 +131,7 @@ class Postmark:
 
     def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
         """See `Provider.judge_batch`: always 200, with a result for each message in order."""
-        if response.status != 200:
+        if response.status != FACTS.api.success:
             return alike(self.judge(response), count)
         try:
             results = parse_json(response.body)
@@ -216,8 +220,8 @@ def _judged(result: object) -> Judgement:
             return unclear("no_id")
         case {"ErrorCode": int(code), **rest} if code is not True and code is not False:
             text = rest.get("Message")
-            notes = {"message": text} if isinstance(text, str) else {}
-            return Judgement(Outcome.REJECTED_PERM, error="invalid", code=str(code), notes=notes)
+            complaint = Complaint(text if isinstance(text, str) else None, code=str(code))
+            return refused_one(complaint, FACTS.api.meanings)
     return unclear("body")
 
 

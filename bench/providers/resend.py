@@ -13,6 +13,8 @@ from random import Random
 from bench.errors import UsageError
 from bench.model import Attachment, Auth, Outcome, Parts, Secret
 from bench.providers.base import (
+    CONFLICT,
+    REFUSED,
     Answered,
     ApiFacts,
     AuthScheme,
@@ -25,6 +27,7 @@ from bench.providers.base import (
     ProviderFacts,
     Request,
     Response,
+    Rule,
     SandboxFacts,
     Served,
     SmtpFacts,
@@ -74,8 +77,14 @@ FACTS = ProviderFacts(
         environment=_ENVIRONMENT,
         max_recipients=_MAX_RECIPIENTS,
         max_batch=_MAX_BATCH,
+        calls_per_s=5,
         rate_headers=("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"),
         retry_after=True,
+        meanings={
+            "validation_error": REFUSED,  # also where 403 says that the sender's domain is not verified
+            "concurrent_idempotent_requests": Rule(Outcome.UNKNOWN, "conflict"),  # the first may yet be sent
+            "invalid_idempotent_request": CONFLICT,
+        },
         idempotency="header Idempotency-Key, 1 to 256 characters, kept for 24 h",
     ),
     sandbox=SandboxFacts(
@@ -86,7 +95,7 @@ FACTS = ProviderFacts(
     ),
     unconfirmed=(
         "SMTP limits, and whether the API's rate limit binds SMTP",
-        "the rate limit: 2 calls/s in older pages, 5 in newer ones",
+        "5 calls/s: in the newer pages; 2 in older ones",
         "the names of the errors that come with 409",
         "40 MB for attachments: from other people's reports",
     ),
@@ -124,8 +133,8 @@ class Resend:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != 200:
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != FACTS.api.success:
             return unclear("status")
         try:
             return _judged(parse_json(response.body))
@@ -134,7 +143,7 @@ class Resend:
 
     def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
         """See `Provider.judge_batch`: an id for each message, in order."""
-        if response.status != 200:
+        if response.status != FACTS.api.success:
             return alike(self.judge(response), count)
         try:
             shape = parse_json(response.body)

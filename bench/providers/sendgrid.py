@@ -71,7 +71,9 @@ FACTS = ProviderFacts(
         max_request_bytes=_LIMIT,
         max_recipients=sendgrid_rules.MAX_RECIPIENTS,
         max_batch=sendgrid_rules.MAX_PERSONALIZATIONS,
+        max_batch_recipients=sendgrid_rules.MAX_RECIPIENTS,
         calls_per_s=10_000,
+        success=202,
         rate_headers=("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"),
     ),
     sandbox=SandboxFacts(
@@ -115,8 +117,8 @@ class SendGrid:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`. In the sandbox 200 is the success, and an id is not promised."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != (200 if sandbox else 202):
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != (200 if sandbox else FACTS.api.success):
             return unclear("status")
         if response.body:
             return unclear("body")

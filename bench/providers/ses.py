@@ -13,6 +13,12 @@ from bench.errors import UsageError
 from bench.model import Attachment, Auth, Outcome, Parts, Secret
 from bench.providers import ses_signing
 from bench.providers.base import (
+    AUTH,
+    CONFIG,
+    OPEN,
+    REFUSED,
+    THROTTLED,
+    UNAVAILABLE,
     Answered,
     ApiFacts,
     AuthScheme,
@@ -26,6 +32,7 @@ from bench.providers.base import (
     ProviderFacts,
     Request,
     Response,
+    Rule,
     SandboxFacts,
     Served,
     SmtpFacts,
@@ -41,6 +48,7 @@ from bench.providers.base import (
     parse_json,
     read_complaint,
     refused,
+    refused_one,
     reply_to,
     unclear,
     uuid_text,
@@ -60,6 +68,37 @@ _REGIONS = (
 )  # fmt: skip
 _ENVIRONMENT = EnvironmentNames(password="AWS_SECRET_ACCESS_KEY", user="AWS_ACCESS_KEY_ID")
 
+_CLOCK = Rule(Outcome.REJECTED_PERM, "clock")
+"""A signature whose time is not the server's."""
+_EXCEPTIONS = {
+    "TooManyRequestsException": THROTTLED,
+    "ThrottlingException": THROTTLED,
+    "LimitExceededException": THROTTLED,
+    "MailFromDomainNotVerifiedException": CONFIG,
+    "AccountSuspendedException": AUTH,
+    "SendingPausedException": AUTH,
+    "RequestTimeTooSkewed": _CLOCK,
+    "RequestExpired": _CLOCK,
+}
+"""What the type of an error means, where its status does not say it."""
+_STATUSES = {
+    "ACCOUNT_THROTTLED": THROTTLED,
+    "ACCOUNT_DAILY_QUOTA_EXCEEDED": THROTTLED,
+    "TRANSIENT_FAILURE": UNAVAILABLE,
+    "MESSAGE_REJECTED": REFUSED,
+    "INVALID_PARAMETER": REFUSED,
+    "MAIL_FROM_DOMAIN_NOT_VERIFIED": CONFIG,
+    "CONFIGURATION_SET_DOES_NOT_EXIST": CONFIG,
+    "CONFIGURATION_SET_NOT_FOUND": CONFIG,
+    "CONFIGURATION_SET_SENDING_PAUSED": CONFIG,
+    "TEMPLATE_NOT_FOUND": CONFIG,
+    "INVALID_SENDING_POOL_NAME": CONFIG,
+    "ACCOUNT_SUSPENDED": AUTH,
+    "ACCOUNT_SENDING_PAUSED": AUTH,
+    "FAILED": OPEN,
+}
+"""What the status of an entry of a bulk call means; SUCCESS has an id instead."""
+
 FACTS = ProviderFacts(
     name="ses",
     title="AWS SES",
@@ -71,7 +110,12 @@ FACTS = ProviderFacts(
         environment=_ENVIRONMENT,
         max_message_bytes=_LIMIT,
         max_recipients=_MAX_RECIPIENTS,
-        headers=("X-SES-CONFIGURATION-SET", "X-SES-MESSAGE-TAGS"),
+        headers=(
+            "X-SES-CONFIGURATION-SET",
+            "X-SES-MESSAGE-TAGS",
+            "X-SES-SOURCE-ARN",
+            "X-SES-FROM-ARN",
+        ),
         throttling=(
             (421, "Too many concurrent SMTP connections"),
             (454, "Throttling failure"),
@@ -85,6 +129,7 @@ FACTS = ProviderFacts(
         max_request_bytes=_LIMIT,
         max_recipients=_MAX_RECIPIENTS,
         max_batch=_MAX_BATCH,
+        meanings=_EXCEPTIONS | _STATUSES,
     ),
     sandbox=SandboxFacts(
         api=f"mail goes to {_SIMULATOR}",
@@ -95,30 +140,10 @@ FACTS = ProviderFacts(
     unconfirmed=(
         "connections and messages for a connection over SMTP",
         "whether every region has an SMTP endpoint",
+        "what is said to a message above the size: the mock's words are its own",
         "the status of a rate excess: 429 is in the model, the guide speaks of ThrottlingException",
     ),
 )
-
-_SKEWED = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
-"""What is said to a signature whose time is not the server's."""
-_THROTTLES = frozenset({"TooManyRequestsException", "ThrottlingException", "LimitExceededException"})
-_STATUSES: Mapping[str, tuple[Outcome, str]] = {
-    "ACCOUNT_THROTTLED": (Outcome.REJECTED_TEMP, "throttle"),
-    "ACCOUNT_DAILY_QUOTA_EXCEEDED": (Outcome.REJECTED_TEMP, "throttle"),
-    "TRANSIENT_FAILURE": (Outcome.REJECTED_TEMP, "unavailable"),
-    "MESSAGE_REJECTED": (Outcome.REJECTED_PERM, "invalid"),
-    "INVALID_PARAMETER": (Outcome.REJECTED_PERM, "invalid"),
-    "MAIL_FROM_DOMAIN_NOT_VERIFIED": (Outcome.REJECTED_PERM, "config"),
-    "CONFIGURATION_SET_DOES_NOT_EXIST": (Outcome.REJECTED_PERM, "config"),
-    "CONFIGURATION_SET_NOT_FOUND": (Outcome.REJECTED_PERM, "config"),
-    "CONFIGURATION_SET_SENDING_PAUSED": (Outcome.REJECTED_PERM, "config"),
-    "TEMPLATE_NOT_FOUND": (Outcome.REJECTED_PERM, "config"),
-    "INVALID_SENDING_POOL_NAME": (Outcome.REJECTED_PERM, "config"),
-    "ACCOUNT_SUSPENDED": (Outcome.REJECTED_PERM, "auth"),
-    "ACCOUNT_SENDING_PAUSED": (Outcome.REJECTED_PERM, "auth"),
-    "FAILED": (Outcome.UNKNOWN, "server"),
-}
-"""What the status of an entry of a bulk call means; SUCCESS has an id instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +201,7 @@ class Ses:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
             return _refusal(response)
-        if response.status != 200:
+        if response.status != FACTS.api.success:
             return unclear("status")
         match _read(response.body):
             case {"MessageId": found}:
@@ -185,7 +210,7 @@ class Ses:
 
     def judge_batch(self, response: Answered, count: int, *, sandbox: bool = False) -> tuple[Judgement, ...]:
         """See `Provider.judge_batch`: a status for each entry, in order."""
-        if response.status != 200:
+        if response.status != FACTS.api.success:
             return alike(self.judge(response), count)
         match _read(response.body):
             case {"BulkEmailEntryResults": [*results]} if len(results) == count:
@@ -303,11 +328,9 @@ def _refusal(response: Answered) -> Judgement:
     """The type of the error stands in a header, before a colon."""
     kind = (response.header("x-amzn-errortype") or "").partition(":")[0] or None
     found = read_complaint(response.body, _complaint)
-    judged = refused(response, Complaint(found.text, code=kind))
-    if kind in _SKEWED or (response.status == 403 and "Signature expired" in (found.text or "")):
-        return judged._replace(error="clock")
-    if kind in _THROTTLES and response.status in (400, 429):
-        return judged._replace(outcome=Outcome.REJECTED_TEMP, error="throttle")
+    judged = refused(response, Complaint(found.text, code=kind), FACTS.api.meanings)
+    if response.status == 403 and "Signature expired" in (found.text or ""):
+        return judged._replace(error=_CLOCK.error)
     return judged
 
 
@@ -325,10 +348,8 @@ def _judged(result: object) -> Judgement:
         case {"Status": "SUCCESS"}:
             return unclear("no_id")
         case {"Status": str(status), **rest} if status in _STATUSES:
-            outcome, error = _STATUSES[status]
             text = rest.get("Error")
-            notes = {"message": text[:4096]} if isinstance(text, str) else {}
-            return Judgement(outcome, error=error, code=status, notes=notes)
+            return refused_one(Complaint(text if isinstance(text, str) else None, code=status), _STATUSES)
     return unclear("body")
 
 
@@ -353,6 +374,8 @@ def _refuse_call(request: Request, path: str, auth: Auth) -> Response | None:
         return _error(404, "NotFoundException", "no such operation")
     if request.method != "POST":
         return _error(405, "BadRequestException", "method not allowed")
+    if len(request.body) > _LIMIT:  # before its signature: the mock keeps no more of a body than shows this
+        return _error(400, "BadRequestException", f"the request is larger than {_LIMIT} bytes")
     given = request.header("authorization")
     if given is None:
         return _error(403, "MissingAuthenticationTokenException", "Missing Authentication Token")

@@ -141,8 +141,8 @@ class SmtpCom:
     def judge(self, response: Answered, *, sandbox: bool = False) -> Judgement:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
-            return refused(response, read_complaint(response.body, _complaint))
-        if response.status != 200:
+            return refused(response, read_complaint(response.body, _complaint), FACTS.api.meanings)
+        if response.status != FACTS.api.success:
             return unclear("status")
         try:
             shape = parse_json(response.body)

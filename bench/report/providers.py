@@ -56,7 +56,7 @@ def _facts(part: SmtpFacts | ApiFacts | SandboxFacts | None) -> Iterator[tuple[s
             if value is not None:
                 names = (value.user, value.password, *value.settings)
                 yield "environment", ", ".join(name for name in names if name)
-        elif not (value in (None, ()) and (isinstance(part, SandboxFacts) or value == ())):
+        elif value not in ((), {}) and not (value is None and isinstance(part, SandboxFacts)):
             yield field.name.replace("_", " "), _UNPUBLISHED if value is None else _text(value)
 
 

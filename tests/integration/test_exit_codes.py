@@ -24,6 +24,12 @@ SLOW = "load: {model: closed, concurrency: 1, messages: 100000}\n"
 OVERLOAD = "workers: 1\nload: {model: constant, rate: 60000/s, messages: 30000, max_in_flight: 20}\n"
 BAD_SMTP = "faults: S47\nclient: aiosmtplib\n"
 
+
+def api_of(provider: str) -> tuple[str, ...]:
+    """The options that have it sent over a provider's API."""
+    return "--set", f"provider={provider}", "--set", "transport=api"
+
+
 CAUSES: list[tuple[str, int, str, list[str]]] = [
     ("all is well", 0, BASE, []),
     ("a threshold held", 0, BASE + "thresholds: [share(accepted) >= 100%]\n", []),
@@ -34,6 +40,11 @@ CAUSES: list[tuple[str, int, str, list[str]]] = [
     ("a --set that makes no sense", 2, BASE, ["--set", "load.messages=many"]),
     ("a region nobody has", 2, BASE + "region: mars\n", []),
     ("no sandbox over SMTP", 2, BASE, ["--set", "target=sandbox"]),
+    ("no sandbox at all", 2, BASE, [*api_of("smtpcom"), "--set", "target=sandbox"]),
+    ("a region nobody has, over the API", 2, BASE, [*api_of("sendgrid"), "--set", "region=mars"]),
+    ("more than a call takes", 2, BASE, [*api_of("ses"), "--set", "batch=51"]),
+    ("more recipients than a call takes", 2, BASE,
+     [*api_of("brevo"), "--set", "batch=1001", "--set", "message.recipients=2"]),
     ("nobody listens", 3, BASE + "tls: none\n", ["--set", "target=smtp://127.0.0.1:9"]),
     ("wrong credentials", 3, BASE + WRONG, []),
     ("nothing was accepted", 3, BASE + 'faults: [{at: dot, do: reply, text: "554 no"}]\n', []),
@@ -61,6 +72,9 @@ def test_each_cause_has_its_code(
     assert "Traceback" not in done.stderr
     if code in (2, 5):
         assert done.stdout == ""
+        assert not list(tmp_path.glob("results/*/samples*"))  # nothing was sent
+    if arguments and code == 2 and "no such" not in cause:
+        assert len(done.stderr.splitlines()) == 1, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,61 @@ def test_what_is_not_an_address_is_refused_in_the_vendors_words(provider: Provid
 
 
 @EVERY
+def test_too_many_recipients_are_refused_in_the_vendors_words(provider: Provider) -> None:
+    most = provider.facts.api.max_recipients
+    if most is None:
+        assert any("addresses" in each for each in provider.facts.unconfirmed)
+        return
+    people = tuple(f"u{number}@y.example" for number in range(most))
+    last = people[-1].encode()
+    request = provider.request(replace(PARTS, recipients=people))
+    assert serve(provider, call(provider, request)).keys == (KEY,)
+    one_more = _again(request.body, last)
+    served = serve(provider, call(provider, replace(request, body=one_more)))
+    judged = provider.judge(served.response)
+    assert (served.keys, judged.outcome) == ((), Outcome.REJECTED_PERM)
+    assert judged.notes["message"]
+
+
+def _again(body: bytes, last: bytes) -> bytes:
+    """The same call with its last recipient twice, the second time under another name."""
+    other = b"one.more@y.example"
+    try:
+        shape = json.loads(body)
+    except ValueError:  # Mailgun's form
+        head, mark, rest = body.partition(last)
+        boundary, name = body.partition(b"\r\n")[0], b'Content-Disposition: form-data; name="to"'
+        return b"\r\n".join((head + mark, boundary, name, b"", other)) + rest
+    return json.dumps(_one_more(shape, last.decode(), other.decode())).encode()
+
+
+def _one_more(shape: object, last: str, other: str) -> object:
+    match shape:
+        case dict():
+            return {name: _one_more(value, last, other) for name, value in shape.items()}
+        case [*_, entry] if last in json.dumps(entry) and "," not in json.dumps(entry):
+            return [*shape, json.loads(json.dumps(entry).replace(last, other))]
+        case list():
+            return [_one_more(each, last, other) for each in shape]
+        case str() if shape.endswith((f",{last}", f", {last}")):  # Postmark's list
+            return f"{shape},{other}"
+    return shape
+
+
+@EVERY
+def test_what_is_too_large_is_refused_in_the_vendors_words(provider: Provider) -> None:
+    most = provider.facts.api.max_request_bytes
+    if most is None:
+        return
+    request = provider.request(PARTS)
+    padding = b" " * (most + 1 - len(request.body))
+    served = serve(provider, call(provider, replace(request, body=request.body + padding)))
+    judged = provider.judge(served.response)
+    assert (served.keys, judged.outcome) == ((), Outcome.REJECTED_PERM)
+    assert judged.notes["message"]
+
+
+@EVERY
 def test_other_paths_methods_and_bodies_are_refused(provider: Provider) -> None:
     good = call(provider, provider.request(PARTS))
     for wrong in (

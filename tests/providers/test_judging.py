@@ -57,19 +57,34 @@ SINGLES = [
     Single("postmark", 422, postmark(406, "inactive recipient"), NO),
     Single("postmark", 422, postmark(429, "the code is no HTTP status"), NO),
     Single("postmark", 401, postmark(10, "bad token"), AUTH),
+    Single("postmark", 422, postmark(412, "account pending"), "rejected_perm config"),
     Single("postmark", 503, b"", "rejected_temp unavailable"),
     Single("postmark", 500, postmark(0, "?"), "unknown server"),
     Single("resend", 200, {"id": ID}, GOOD),
     Single("resend", 409, {"statusCode": 409, "name": "x", "message": "y"}, "rejected_perm conflict"),
+    Single("resend", 409, {"statusCode": 409, "name": "concurrent_idempotent_requests", "message": "y"},
+           "unknown conflict"),
+    Single("resend", 409, {"statusCode": 409, "name": "invalid_idempotent_request", "message": "y"},
+           "rejected_perm conflict"),
+    Single("resend", 403, {"statusCode": 403, "name": "validation_error", "message": "not verified"}, NO),
+    Single("resend", 403, {"statusCode": 403, "name": "invalid_api_key", "message": "y"}, AUTH),
+    Single("resend", 500, {"statusCode": 500, "name": "validation_error", "message": "y"}, "unknown server"),
     Single("resend", 422, {"statusCode": 422, "name": "missing_required_field", "message": "y"}, NO),
     Single("resend", 429, {"statusCode": 429, "name": "daily_quota_exceeded", "message": "y"}, LATER),
     Single("ses", 200, {"MessageId": "0100-x"}, GOOD),
     Single("ses", 400, {"message": "x"}, NO, (("x-amzn-errortype", "MessageRejected:http://x"),)),
     Single("ses", 400, {"message": "x"}, LATER, (("x-amzn-errortype", "ThrottlingException"),)),
+    Single("ses", 400, {"message": "x"}, "rejected_perm config",
+           (("x-amzn-errortype", "MailFromDomainNotVerifiedException"),)),
+    Single("ses", 400, {"message": "x"}, AUTH, (("x-amzn-errortype", "SendingPausedException"),)),
+    Single("ses", 403, {"message": "x"}, "rejected_perm clock", (("x-amzn-errortype", "RequestExpired"),)),
+    Single("ses", 500, {"message": "x"}, "unknown server", (("x-amzn-errortype", "ThrottlingException"),)),
     Single("ses", 429, {"message": "x"}, LATER, (("x-amzn-errortype", "TooManyRequestsException"),)),
     Single("mailjet", 200, mailjet(MAILJET_GOOD), GOOD),
     Single("mailjet", 200, mailjet(MAILJET_BAD), NO),
     Single("mailjet", 400, mailjet(MAILJET_BAD), NO),
+    Single("mailjet", 400, mailjet({"Status": "error", "Errors": [
+        {"ErrorCode": "send-0008", "StatusCode": 403, "ErrorMessage": "sender"}]}), AUTH),
     Single("mailjet", 401, {"ErrorCode": "mj-0015", "ErrorMessage": "no", "StatusCode": 401}, AUTH),
     Single("brevo", 201, {"messageId": "<1@smtp-relay.mailin.fr>"}, GOOD),
     Single("brevo", 200, {"messageId": "<1@smtp-relay.mailin.fr>"}, "unknown protocol status"),
@@ -80,7 +95,7 @@ SINGLES = [
     Single("mailtrap", 200, {"success": True, "message_ids": [ID]}, GOOD),
     Single("mailtrap", 200, {"success": False, "errors": ["'to' address is required"]}, NO),
     Single("mailtrap", 403, {"errors": ["not allowed"]}, AUTH),
-]
+]  # fmt: skip
 
 
 def said(status: int, body: object, headers: Headers = ()) -> Response:
