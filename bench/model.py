@@ -307,6 +307,17 @@ class SmtpOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Template:
+    """What a JSON API of one's own is sent, and where in its answer the message's id stands."""
+
+    body: str
+    """JSON with placeholders, such as `{to}`"""
+    method: str = "POST"
+    id: str | None = None
+    """The names on the way to the id, with dots between; None: its answer is not read"""
+
+
+@dataclass(frozen=True, slots=True)
 class Retry:
     """When a message is sent again, which by default none is."""
 
@@ -375,6 +386,8 @@ class Case:
     """What the mock does wrong."""
     retry: Retry | None = None
     """None: one message, one attempt."""
+    template: Template | None = None
+    """None: a server of one's own gets the MIME message itself."""
     mock_auth: bool = True
     """Whether the SMTP mock asks for credentials."""
 

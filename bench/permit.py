@@ -124,6 +124,7 @@ def plan_hash(cases: Sequence[Case]) -> str:
             case.id, str(case.target.kind), case.target.url, case.provider, case.region,
             case.tls.mode, case.tls.verify, case.load.model, case.load.messages, case.load.warmup,
             case.load.rates_per_s, case.load.concurrency, case.load.max_in_flight, case.batch,
+            repr(case.template),
             case.message.sender, sorted(case.message.recipients), case.message.rotate_recipients,
             hashlib.sha256(repr(case.message).encode()).hexdigest(),
         ]

@@ -148,6 +148,8 @@ def provider_of(case: Case) -> Provider:
     if case.region is not None and case.region not in regions:
         known = f"; one of {', '.join(regions)}" if regions else ""
         raise ValueError(f"region: {provider.title} has no region {case.region!r}{known}")
+    if case.template is not None:
+        return Generic(case.template)
     return provider.configured(case.region, _settings(case, provider.facts))
 
 

@@ -1,21 +1,24 @@
-"""Any server of one's own: SMTP as it comes, and over HTTP the MIME message as the body.
+"""Any server of one's own: SMTP as it comes, and over HTTP the MIME message as the body, or JSON by a template.
 
-There is no contract to hold it to, so any 2xx answer counts as accepted.
+There is no contract to hold it to, so any 2xx answer counts as accepted; only where a template says
+where the message's id stands, it has to be there.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from random import Random
 
 from bench.errors import UsageError
-from bench.model import Auth, Outcome, Parts
+from bench.model import Auth, Outcome, Parts, Template
 from bench.providers.base import (
     Answered,
     ApiFacts,
     AuthScheme,
     BatchRequest,
+    BodyError,
     Complaint,
     Headers,
     Judgement,
@@ -28,10 +31,13 @@ from bench.providers.base import (
     basic,
     bearer,
     is_id,
+    json_bytes,
     json_response,
     made_up,
     media_type,
+    parse_json,
     refused,
+    unclear,
     url_safe,
 )
 
@@ -50,8 +56,11 @@ _NAMELESS = Judgement(Outcome.ACCEPTED)
 """Taken, without a word on what it is called there."""
 
 
+@dataclass(frozen=True, slots=True)
 class Generic:
     """Takes anything."""
+
+    template: Template | None = None
 
     name = FACTS.name
     title = FACTS.title
@@ -63,6 +72,8 @@ class Generic:
 
     def request(self, parts: Parts, *, sandbox: bool = False) -> Request:
         """See `Provider.request`: a server of one's own needs no sandbox."""
+        if self.template is not None:
+            return Request(self.template.method, "", _JSON, _filled(self.template.body, parts))
         headers = (("Accept", "*/*"), ("Content-Type", "message/rfc822"))
         return Request("POST", "", headers, parts.mime)
 
@@ -76,6 +87,8 @@ class Generic:
         """See `Provider.judge`."""
         if not 200 <= response.status < 300:
             return refused(response, Complaint())
+        if self.template is not None and self.template.id is not None:
+            return _named(response.body, self.template.id)
         for name in _ID_HEADERS:
             found = response.header(name)
             if found is not None and is_id(found):
@@ -123,6 +136,45 @@ class Generic:
         message_id = url_safe(rng, 16)
         response = json_response(202, {"id": message_id}, (("x-message-id", message_id),))
         return Served(response, (found[1].decode("ascii", "replace") if found else "",))
+
+
+_JSON = (("Accept", "application/json"), ("Content-Type", "application/json"))
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def _filled(body: str, parts: Parts) -> bytes:
+    """The template with the message's own in the place of its placeholders, each as a JSON value."""
+    if parts.attachments:
+        raise UsageError("message.attachments: a template has no place for them")
+    values = {
+        "from": parts.sender, "to": parts.recipients, "subject": parts.subject, "text": parts.text,
+        "html": parts.html, "headers": dict(parts.headers), "key": parts.key,
+    }  # fmt: skip
+
+    def value(found: re.Match[str]) -> str:
+        if found[1] not in values:
+            known = ", ".join(f"{{{name}}}" for name in values)
+            raise UsageError(f"template: there is no {found[0]}; known: {known}")
+        return json_bytes(values[found[1]]).decode("utf-8")
+
+    filled = _PLACEHOLDER.sub(value, body).encode("utf-8")
+    try:
+        parse_json(filled)
+    except BodyError as error:
+        raise UsageError(f"template: body is no JSON once it is filled in: {error}") from error
+    return filled
+
+
+def _named(body: bytes, where: str) -> Judgement:
+    """What an answer says whose id stands there."""
+    try:
+        found = parse_json(body)
+    except BodyError:
+        return unclear("body")
+    for name in where.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    text = str(found) if isinstance(found, int) and not isinstance(found, bool) else found
+    return Judgement(Outcome.ACCEPTED, (text,)) if isinstance(text, str) and is_id(text) else unclear("no_id")
 
 
 def _problem(status: int, text: str, headers: Headers = ()) -> Served:

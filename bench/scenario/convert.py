@@ -23,6 +23,7 @@ from bench.model import (
     SmtpOptions,
     Target,
     TargetKind,
+    Template,
     TlsMode,
     TlsSettings,
     Transport,
@@ -105,6 +106,7 @@ class Converter:
             comparison=comparison(values.compare, alike),
             mock_auth=values.mock.auth,
             retry=self._retry(values, tree),
+            template=self._template(values, point, target, transport),
             faults=self._faults(values, tree, target, transport),
         )
 
@@ -161,6 +163,20 @@ class Converter:
             text = "SMTP sends one message at a time; remove it, or use transport: api"
             self._problems.add(point.tree.nearest("batch"), text)
         return None
+
+    def _template(
+        self, values: form.CaseForm, point: Point, target: Target, transport: Transport
+    ) -> Template | None:
+        given, at = values.template, point.tree.nearest("template")
+        if given is None or (transport is Transport.SMTP and "transport" in point.varying):
+            return None
+        if values.provider != "generic":
+            self._problems.add(at, "only for provider: generic; the others have calls of their own")
+        elif transport is Transport.SMTP:
+            self._problems.add(at, "only an API takes one; remove it, or use transport: api")
+        elif target.kind is TargetKind.MOCK:
+            self._problems.add(at, "the mock takes the MIME message; name an http address as the target")
+        return Template(given.body, given.method, given.id)
 
     def _faults(
         self, values: form.CaseForm, tree: Node, target: Target, transport: Transport

@@ -268,6 +268,18 @@ class AuthForm(Form):
     password: SecretText
 
 
+class TemplateForm(Form):
+    """The call of a JSON API of your own; for provider generic."""
+
+    body: str = Field(
+        description="JSON; {from}, {to}, {subject}, {text}, {html}, {headers} and {key} are the message's."
+    )
+    method: Literal["POST", "PUT"] = "POST"
+    id: Annotated[str, Field(pattern=r"^[^.\s]+(\.[^.\s]+)*$")] | None = Field(
+        None, description="Where in the answer the message's id stands, such as data.id."
+    )
+
+
 class PoolForm(Form):
     """The connections there may be, and how long one is kept."""
 
@@ -333,6 +345,7 @@ class CaseForm(Form):
         Annotated[Mode, Tag("short")] | Annotated[TlsForm, Tag("full")], Discriminator(_short_or_full)
     ] = Field(default_factory=TlsForm)
     auth: AuthForm | None = None
+    template: TemplateForm | None = None
     region: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,40}$")] | None = Field(
         None, description="One of the provider's regions, as `sendbench providers` names them."
     )
@@ -368,6 +381,7 @@ SECTIONS: dict[str, type[Form]] = {
     "client": ClientForm,
     "tls": TlsForm,
     "auth": AuthForm,
+    "template": TemplateForm,
     "pool": PoolForm,
     "retry": RetryForm,
     "smtp": SmtpForm,

@@ -200,7 +200,7 @@ class _Loader:
             return
         seen = set()
         for case, point in zip(cases, points, strict=True):
-            way = (case.message, case.transport, case.provider, case.batch, case.region)
+            way = (case.message, case.transport, case.provider, case.batch, case.region, case.template)
             if way not in seen:
                 seen.add(way)
                 note_unsendable(case, point.tree, self._check, self._problems)

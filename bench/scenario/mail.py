@@ -30,7 +30,7 @@ _WRITTEN_BY_US = {
     "content-type": "", "content-transfer-encoding": "",
     "cc": "message.recipients", "bcc": "message.recipients",
 }  # fmt: skip
-_KEYED = re.compile(r"(batch|region|message(?:\.[a-z]+)?): (.*)", re.DOTALL)
+_KEYED = re.compile(r"(batch|region|template|message(?:\.[a-z]+)?): (.*)", re.DOTALL)
 _FIRST_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 

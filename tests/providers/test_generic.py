@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.model import Auth, Outcome, Parts, Secret
+from bench.errors import UsageError
+from bench.model import Attachment, Auth, Outcome, Parts, Secret, Template
 from bench.providers import get_provider
 from bench.providers.base import Request, Response, Served
+from bench.providers.generic import Generic
 
 GENERIC = get_provider("generic")
 MIME = b"From: a@x.example\r\nX-Sendbench-Id: run-7\r\nSubject: s\r\n\r\nbody\r\nX-Sendbench-Id: not-this\r\n"
@@ -87,3 +89,34 @@ def test_an_id_in_a_header_is_kept_if_it_is_one() -> None:
 def test_judging_never_raises(status: int, headers: list[tuple[str, str]], body: bytes) -> None:
     judged = GENERIC.judge(Response(status, tuple(headers), body))
     assert (judged.outcome is Outcome.ACCEPTED) == (200 <= status < 300)
+
+
+NAMED = Generic(Template('{"to": {to}}', id="data.id"))
+
+
+@pytest.mark.parametrize(
+    ("body", "outcome", "anomaly"),
+    [
+        (b'{"data": {"id": "a-1"}}', Outcome.ACCEPTED, None),
+        (b'{"data": {"id": 17}}', Outcome.ACCEPTED, None),
+        (b'{"data": {"id": true}}', Outcome.UNKNOWN, "no_id"),
+        (b'{"data": ["id"]}', Outcome.UNKNOWN, "no_id"),
+        (b"[]", Outcome.UNKNOWN, "no_id"),
+        (b"<html>", Outcome.UNKNOWN, "body"),
+    ],
+)
+def test_where_a_template_names_an_id_it_has_to_be(
+    body: bytes, outcome: Outcome, anomaly: str | None
+) -> None:
+    judged = NAMED.judge(Response(200, (), body))
+    assert (judged.outcome, judged.anomaly) == (outcome, anomaly)
+
+
+def test_a_template_without_an_id_takes_any_success() -> None:
+    assert Generic(Template("{}")).judge(Response(204, (), b"")).outcome is Outcome.ACCEPTED
+
+
+def test_what_a_template_has_no_place_for_is_said() -> None:
+    parts = replace(PARTS, attachments=(Attachment("a", "text/plain", b"a"),))
+    with pytest.raises(UsageError, match="attachments"):
+        NAMED.request(parts)
