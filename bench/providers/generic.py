@@ -1,4 +1,4 @@
-"""Any server of one's own: SMTP as it comes, and over HTTP the MIME message as the body, or JSON by a template.
+"""Any server of one's own: SMTP as it comes, and over HTTP the MIME message, or JSON by a template.
 
 There is no contract to hold it to, so any 2xx answer counts as accepted; only where a template says
 where the message's id stands, it has to be there.
