@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +30,8 @@ from bench.permit import (
 from bench.providers import PROVIDERS, composer_for
 from bench.scenario import load_scenario
 
+CASES = int(os.environ.get("SENDBENCH_FUZZED_CASES", "10000"))
+"""How many are made up; the long tier makes 100,000."""
 ME = "ann@example.org"
 ALLOWED = AllowList([ME, "@mine.example"])
 NINE = [name for name in PROVIDERS if name != "generic"]
@@ -255,7 +258,7 @@ _SHAPES = st.recursive(
 )
 
 
-@settings(max_examples=2000)
+@settings(max_examples=CASES // 5, deadline=None)
 @given(_SHAPES.filter(lambda shape: isinstance(shape, dict)))
 def test_no_shape_of_a_call_hides_a_stranger_below_a_recipients_name(shape: dict[str, object]) -> None:
     """F17: what the permit lets pass names nobody off the list, wherever in the body."""
@@ -280,7 +283,7 @@ def test_fuzzed_cases_never_pass_with_a_stranger(tmp_path: Path) -> None:
     rng, base = random.Random(7), case_of(tmp_path)
     people = [ME, "a@mine.example", STRANGER, "b@other.example"]
     passed = 0
-    for _ in range(10_000):
+    for _ in range(CASES):
         chosen = tuple(rng.choices(people, weights=[4, 4, 1, 1], k=rng.randint(1, 3)))
         load = replace(base.load, messages=rng.randint(1, 40), warmup=rng.randint(0, 5))
         case = replace(base, message=replace(base.message, recipients=chosen), load=load)
@@ -299,4 +302,4 @@ def test_fuzzed_cases_never_pass_with_a_stranger(tmp_path: Path) -> None:
         assert said.confirm == plan_hash([case])
         assert all(ALLOWED.allows(each) for each in chosen)
         assert (load.messages + load.warmup) * len(chosen) <= said.budget  # type: ignore[operator]
-    assert passed > 100
+    assert passed > CASES / 100

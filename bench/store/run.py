@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,9 +47,9 @@ def create_run(
     started_at: datetime,
     config_hash: str = "",
 ) -> RunWriter:
-    """Make the folder of a new run under `results` and open its log. Raises StorageError."""
-    try:
-        folder = _new_folder(results, scenario.name, started_at)
+    """Make the folder of a new run under `results` and open its log. Raises StorageError, and then leaves
+    nothing behind."""
+    with _new_folder(results, scenario.name, started_at) as folder:
         _check_space(folder, scenario)
         manifest = Manifest(
             id=folder.name,
@@ -70,9 +72,11 @@ def create_run(
         files.put_ballast(folder / BALLAST)
         cleaner = Cleaner(scenario)
         log = open_log(folder / LOG, cleaner)
-        files.point(results / LATEST, folder.name)
-    except OSError as error:
-        raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
+        try:
+            files.point(results / LATEST, folder.name)
+        except OSError:
+            log.close({"whole": False})
+            raise
     return RunWriter(folder, scenario, manifest, log, cleaner)
 
 
@@ -282,17 +286,26 @@ def _digest(logs: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _new_folder(results: Path, scenario: str, started_at: datetime) -> Path:
-    results.mkdir(parents=True, exist_ok=True)
+@contextmanager
+def _new_folder(results: Path, scenario: str, started_at: datetime) -> Iterator[Path]:
+    """A folder of its own, which goes again where the block cannot fill it. Raises StorageError."""
     moment = started_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    while True:
-        folder = results / f"{moment}-{scenario}-{secrets.token_hex(3)}"
-        try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            continue
+    folder: Path | None = None
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        while folder is None:
+            free = results / f"{moment}-{scenario}-{secrets.token_hex(3)}"
+            with suppress(FileExistsError):
+                free.mkdir(mode=0o700)
+                folder = free
         files.sync_folder(results)
-        return folder
+        yield folder
+    except (OSError, StorageError) as error:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot create a run under {results}: {error.strerror}") from error
 
 
 def _check_space(folder: Path, scenario: Scenario) -> None:
@@ -300,7 +313,6 @@ def _check_space(folder: Path, scenario: Scenario) -> None:
     needed = 2 * messages * ROW_BYTES + SPARE_BYTES
     free = files.free_bytes(folder)
     if free < needed:
-        folder.rmdir()
         raise StorageError(
             f"{folder.parent} has {free >> 20} MiB left and the run may need {needed >> 20}: make room first"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ timeout: {timeout}
 faults: {faults}
 """
 TIMEOUT = "300ms"
+SEED = int(os.environ.get("SENDBENCH_FAULTS_SEED", "1"))
 READY: list[Ready] = []
 """What the mocks of this process said once they listened, with the credentials that they let in."""
 
@@ -97,7 +99,7 @@ def carry_out(
     scenario = load_scenario(file, overrides=overrides)
 
     async def main() -> Path:
-        return await run_scenario(scenario, RunOptions(results=folder / "results", seed=1), Stop())
+        return await run_scenario(scenario, RunOptions(results=folder / "results", seed=SEED), Stop())
 
     run = anyio.run(main, backend_options={"use_uvloop": True})
     log = run / "bytes-000.jsonl"

@@ -18,7 +18,7 @@ from bench.providers import composer_for
 from bench.transports.session import Answer, Span
 from tests.faults.running import mock_in_process
 from tests.integration.clients import Client
-from tests.torture.parts import Counted
+from tests.torture.counted import Counted
 from tests.transports.wire import Sender
 
 AFTER = 1000

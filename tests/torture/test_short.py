@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from tests.torture.__main__ import GOALS, PARTS
 from tests.torture.cancelling import cancel_storm
-from tests.torture.parts import Counted, disk_full, fuzz_http, fuzz_smtp, kill_9, power_loss, splits
+from tests.torture.counted import Counted
+from tests.torture.failing import every_file_call, every_socket_call
+from tests.torture.fuzzing import fuzz_http, fuzz_smtp, splits
+from tests.torture.processes import kill_9, sigterm
+from tests.torture.sockets import fuzz_sockets
+from tests.torture.storage import disk_full, killed_writers, power_loss
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -23,12 +29,24 @@ def test_responses_of_any_kind() -> None:
     check(fuzz_http(50_000, seed=3), 50_000)
 
 
+def test_replies_over_sockets() -> None:
+    check(fuzz_sockets(5000, seed=3), 5000)
+
+
 def test_however_it_is_cut() -> None:
     check(splits(10_000, seed=3), 10_000)
 
 
 def test_killed_writers() -> None:
-    check(kill_9(10, seed=3), 10)
+    check(killed_writers(10, seed=3), 10)
+
+
+def test_killed_runs() -> None:
+    check(kill_9(2, seed=3), 2)
+
+
+def test_runs_told_to_end() -> None:
+    check(sigterm(2, seed=3), 2)
 
 
 def test_lost_power() -> None:
@@ -41,3 +59,15 @@ def test_full_disks() -> None:
 
 def test_cancels() -> None:
     check(cancel_storm(1000, seed=3), 1000)
+
+
+def test_calls_on_sockets_that_fail() -> None:
+    check(every_socket_call(stride=9), 30)
+
+
+def test_calls_on_files_that_fail() -> None:
+    check(every_file_call(stride=2), 25)
+
+
+def test_every_goal_has_a_part() -> None:
+    assert {goal for goals, _, _ in PARTS.values() for goal in goals.split()} == set(GOALS)

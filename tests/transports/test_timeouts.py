@@ -1,0 +1,42 @@
+"""F15: what a timeout is recorded to have taken is the limit, never less and hardly more."""
+
+from __future__ import annotations
+
+import math
+
+import anyio
+import pytest
+
+from bench.model import Outcome, Transport
+from tests.integration.clients import Client
+from tests.loops import BOTH_LOOPS
+from tests.transports.wire import SILENCE, serving
+
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", BOTH_LOOPS)]
+
+LIMIT_MS, LATE_MS = 100, 50
+AT_ONCE, EACH = 20, 10
+
+
+@pytest.mark.parametrize("client", [Client(each, "wire") for each in Transport], ids=list(Transport))
+async def test_a_timeout_takes_as_long_as_it_says(client: Client) -> None:
+    took_ms: list[float] = []
+
+    async def one(port: int) -> None:
+        async with client.line(port, timeout_s=LIMIT_MS / 1e3) as line:
+            for _ in range(EACH):
+                sent = await line.send()
+                assert (sent.answer.outcome, sent.answer.error) == (Outcome.UNKNOWN, "timeout")
+                assert sent.span.start_ns is not None
+                assert sent.span.end_ns is not None
+                took_ms.append((sent.span.end_ns - sent.span.start_ns) / 1e6)
+
+    async with (
+        serving(client.script(**{client.last: (SILENCE,)})) as script,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in range(AT_ONCE):
+            tasks.start_soon(one, script.port)
+    assert len(took_ms) == AT_ONCE * EACH
+    assert min(took_ms) >= LIMIT_MS
+    assert sorted(took_ms)[math.ceil(0.99 * len(took_ms)) - 1] <= LIMIT_MS + LATE_MS
