@@ -48,7 +48,11 @@ def with_credentials(scenario: Scenario, environ: Mapping[str, str] = os.environ
         return scenario
     compared = Counter(case.comparison for case in kept)
     if not compared or min(compared.values()) < 2:
-        raise UsageError(f"compare: fewer than two are left to compare; {'; '.join(left_out.values())}")
+        names = dict.fromkeys(case.provider for case in scenario.cases if case.id in left_out)
+        raise UsageError(
+            f"compare: fewer than two are left to compare; no credentials for {', '.join(names)}: "
+            "`sendbench providers --details` names the environment variables"
+        )
     return replace(scenario, cases=tuple(kept), left_out=tuple(left_out.values()))
 
 

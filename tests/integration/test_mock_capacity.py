@@ -1,6 +1,7 @@
 """The API mock must never be the bottleneck of a shipped scenario: at least 3,000 calls a second on one core.
 
-Judged by the CPU it takes, as what a shared machine does in a second says little.
+Judged by the CPU it takes, as what a shared machine does in a second says little, and by the best of a few
+stretches, as what runs beside it makes each instruction dearer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from bench.model import Parts, TlsMode
 from bench.providers import PROVIDERS
 from tests.mock.running import running_mock
 
-CALLS = 1500
+CALLS, STRETCHES = 1000, 4
 CALLS_PER_S = 3000
 PARTS = Parts("a@x.example", ("b@y.example",), "s", "hello\r\n" * 100, None, (), (), "run-7", b"")
 
@@ -38,13 +39,19 @@ def test_calls_a_second(name: str) -> None:
         request = "\r\n".join(lines).encode() + b"\r\n\r\n" + call.body
         with socket.create_connection(address, timeout=10) as connection:
             answer(connection, request)  # what is loaded at the first call
-            before_ns = cpu_ns_of(ready.pid)
-            for _ in range(CALLS):
-                assert answer(connection, request).startswith(b"HTTP/1.1 2")
-            after_ns = cpu_ns_of(ready.pid)
+            spent_ns = [spent(ready.pid, connection, request) for _ in range(STRETCHES)]
+    assert CALLS / (min(spent_ns) / 1e9) >= CALLS_PER_S
+
+
+def spent(pid: int, connection: socket.socket, request: bytes) -> int:
+    """The mock's CPU time for so many calls."""
+    before_ns = cpu_ns_of(pid)
+    for _ in range(CALLS):
+        assert answer(connection, request).startswith(b"HTTP/1.1 2")
+    after_ns = cpu_ns_of(pid)
     assert before_ns is not None
     assert after_ns is not None
-    assert CALLS / ((after_ns - before_ns) / 1e9) >= CALLS_PER_S
+    return after_ns - before_ns
 
 
 def answer(connection: socket.socket, request: bytes) -> bytes:
