@@ -49,6 +49,10 @@ class Soak:
     run: Ended
     report: Ended
     account: Account
+    medians_ms: tuple[float, float]
+    """Of the service time: first and last tenth."""
+    output: str
+    """What the run printed."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
         return 3
     account = judge.faulty_accounting if options.faults else judge.accounting
     checks = [
+        judge.warnings(soak.output),
+        judge.steadiness(*soak.medians_ms, options.messages),
         *account(soak.account, options.messages),
         *judge.flatness(soak.looks, options.messages, constant=not options.faults),
         *judge.ending(soak.looks, soak.run, options.messages / MESSAGES),
@@ -104,7 +110,8 @@ def measure(messages: int, faults: Sequence[str] = ()) -> Soak:
             looks.append(found)
 
     (RESULTS / "latest").unlink(missing_ok=True)
-    sendbench = (str(Path(sys.executable).with_name("sendbench")),)  # as it is installed
+    installed = Path(sys.executable).with_name("sendbench")
+    sendbench = (str(installed),) if installed.exists() else (sys.executable, "-m", "bench")
     settings = ["--set", f"load.messages={messages}", "--results", str(RESULTS)]
     if faults:
         settings += ["--set", f"faults=[{', '.join(faults)}]", "--set", "timeout=2s"]
@@ -113,7 +120,8 @@ def measure(messages: int, faults: Sequence[str] = ()) -> Soak:
     folder = (RESULTS / "latest").resolve()
     print("soak: reporting on them", file=sys.stderr, flush=True)
     report = _succeed((*sendbench, "report", str(folder), "--out", str(RESULTS / "report")), "report")
-    return Soak(looks, run, report, account_of(folder))
+    output = (RESULTS / "run.txt").read_text(errors="replace")
+    return Soak(looks, run, report, account_of(folder), medians_of(folder), output)
 
 
 def _succeed(command: Sequence[str], name: str, look: watch.Observer | None = None) -> Ended:
@@ -138,6 +146,15 @@ def account_of(folder: Path) -> Account:
     false = sum(outcome == "accepted" and key not in taken for key, outcome in outcomes.items())
     stray = sum(outcomes.get(key) not in ("accepted", "unknown") for key in taken)
     return Account(table.num_rows, accepted, len(keys), lines, len(keys ^ taken), len(taken), false, stray)
+
+
+def medians_of(folder: Path) -> tuple[float, float]:
+    """The median service time of the first and of the last tenth of the messages, in ms."""
+    table = open_run(folder).table(["start_ns", "end_ns"])
+    took = pc.subtract(table["end_ns"], table["start_ns"])
+    tenth = len(took) // 10
+    first, last = (pc.quantile(part)[0].as_py() / 1e6 for part in (took[:tenth], took[-tenth:]))
+    return first, last
 
 
 def render(soak: Soak, checks: Sequence[Check], messages: int, started_at: datetime) -> str:

@@ -14,6 +14,11 @@ WARM = 0.10
 WINDOW = 0.05
 """Share of the messages over which memory is taken, so that one look does not decide."""
 GROWTH = 1.05
+SLOPE_MIB = 1.0
+"""Memory a million messages. What little the caches of a short run still gain would look steeper."""
+LONG = 4_000_000
+"""Messages from which on the slope, and the drift of the median, can be told from noise."""
+DRIFT = 0.05
 ANALYSIS_CPU_S = 10.0
 ANALYSIS_RSS = 1536 * MIB
 
@@ -67,7 +72,13 @@ def flatness(looks: Sequence[Look], messages: int, *, constant: bool = True) -> 
         Check(
             "memory at the end / after a tenth", f"{last / first:.3f}", f"<= {GROWTH}", last <= GROWTH * first
         ),
-        Check("memory a million messages", f"{slope:+.2f} MiB", ""),
+        _where_long(
+            "memory a million messages",
+            f"{slope:+.2f} MiB",
+            f"<= {SLOPE_MIB:g} MiB",
+            messages,
+            slope <= SLOPE_MIB,
+        ),
         Check(
             "descriptors",
             f"{min(fds)} to {max(fds)}",
@@ -75,6 +86,23 @@ def flatness(looks: Sequence[Look], messages: int, *, constant: bool = True) -> 
             min(fds) == max(fds) if constant else max(fds) < 2 * min(fds),
         ),
     ]
+
+
+def steadiness(first_ms: float, last_ms: float, messages: int) -> Check:
+    """The median service time of the first and the last tenth of the messages."""
+    drift = last_ms / first_ms - 1
+    found = f"{first_ms:.2f}, {last_ms:.2f} ms ({drift:+.1%})"
+    return _where_long("p50 of the first and last tenth", found, f"+{DRIFT:.0%}", messages, drift <= DRIFT)
+
+
+def warnings(output: str) -> Check:
+    """What asyncio says of results that nobody has asked for, in all that the run printed."""
+    count = output.count("never retrieved") + output.count("was never awaited")
+    return Check("warnings of what nobody waited for", str(count), "0", count == 0)
+
+
+def _where_long(what: str, found: str, limit: str, messages: int, held: bool) -> Check:
+    return Check(what, found, limit, held) if messages >= LONG else Check(what, found, "")
 
 
 def accounting(account: Account, messages: int) -> list[Check]:

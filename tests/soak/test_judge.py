@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from tests.soak.judge import MIB, Account, Check, accounting, analysis, ending, flatness
+from tests.soak.judge import (
+    LONG,
+    MIB,
+    Account,
+    Check,
+    accounting,
+    analysis,
+    ending,
+    flatness,
+    steadiness,
+    warnings,
+)
 from tests.soak.watch import Ended, Look
 
 MESSAGES = 1_000_000
@@ -31,6 +42,24 @@ def test_steady_growth_is_found_and_told_for_a_million() -> None:
     checks = flatness(sending([100 + number / 10 for number in range(100)]), MESSAGES)
     assert broken(checks) == ["memory at the end / after a tenth"]
     assert "+10.00 MiB" in [check.found for check in checks]
+
+
+def test_a_gentler_slope_is_found_where_it_is_long_enough_to_tell() -> None:
+    looks = sending([100 + number / 20 for number in range(100)])  # 5 MiB in all
+    assert broken(flatness(looks, LONG)) == ["memory a million messages"]
+    assert broken(flatness(looks, 5 * LONG)) == []
+    assert broken(flatness(looks, LONG - 1)) == []
+
+
+def test_a_median_that_drifts_is_found() -> None:
+    assert steadiness(10.0, 10.4, LONG).passed
+    assert not steadiness(10.0, 10.6, LONG).passed
+    assert steadiness(10.0, 10.6, LONG - 1).limit == ""
+
+
+def test_what_asyncio_warns_of_is_found() -> None:
+    assert warnings("sent 10 messages\n").passed
+    assert not warnings("Task exception was never retrieved\n").passed
 
 
 def test_a_descriptor_that_stays_open_is_found() -> None:

@@ -52,7 +52,8 @@ def command_part(module: str, *arguments: str) -> Counted:
     done = subprocess.run(
         [sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    rows = [line.split("|")[1:5] for line in done.stdout.splitlines() if line.startswith("| ")]
+    lines = [line for line in done.stdout.splitlines() if line.startswith("| ") and "---" not in line]
+    rows = [line.split("|")[1:5] for line in lines]
     found.facts = {what.strip(): value.strip() for what, value, _, _ in rows[1:]}
     if done.returncode:
         broken = [what.strip() for what, _, _, verdict in rows if "BROKEN" in verdict]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from tests.soak import __main__ as soak
 from tests.torture.__main__ import GOALS, PARTS
 from tests.torture.cancelling import cancel_storm
 from tests.torture.counted import Counted
@@ -67,6 +70,13 @@ def test_calls_on_sockets_that_fail() -> None:
 
 def test_calls_on_files_that_fail() -> None:
     check(every_file_call(stride=2), 25)
+
+
+@pytest.mark.timeout(300)
+def test_a_short_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soak, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(soak, "REPORT", tmp_path / "soak.md")
+    assert soak.main(["--messages", "100000", "--faults"]) == 0, (tmp_path / "soak.md").read_text()
 
 
 def test_every_goal_has_a_part() -> None:
