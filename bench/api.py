@@ -153,6 +153,7 @@ async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, pe
             writer, left = resume_run(options.resume, scenario)
             clock, seed = RunClock(left.manifest.clock_offset_ns), left.manifest.seed
             started_at = datetime.fromisoformat(left.manifest.started_at)
+        writer.durable = permit is not None
         with writer:
             seeded = replace(options, seed=seed)
             runner = _Runner(seeded, stop, clock, alarm, writer, started_at, permit, left)

@@ -38,6 +38,8 @@ class LogWriter:
         self._file = file
         self._encode = encode
         self._waiting: deque[Sample] = deque()
+        self._unsynced: deque[threading.Event] = deque()
+        """Who wants to know when what is written now is on the disk."""
         self._apart_ns: int | None = None
         self.clock_step_ns = 0
         """The longest step of the wall clock that was seen; 0 where it made none worth the name."""
@@ -69,6 +71,20 @@ class LogWriter:
     def write(self, kind: Kind, value: object) -> None:
         """Write a frame that holds one JSON value, now. Raises StorageError."""
         self._file.append(kind, dump_line(value))
+
+    def write_ahead(self, kind: Kind, value: object) -> threading.Event:
+        """Write a frame now; the event is set once it is on the disk. Raises StorageError."""
+        self.write(kind, value)
+        synced = threading.Event()
+        self._unsynced.append(synced)
+        self._wake.set()
+        return synced
+
+    def wait_for(self, synced: threading.Event) -> None:
+        """Wait until the frame of the event is on the disk. Raises StorageError."""
+        while not synced.wait(FLUSH_S):
+            self._file.check()
+        self._file.check()
 
     def flush(self) -> None:
         """Wait until every row taken so far is with the kernel. Raises StorageError."""
@@ -119,7 +135,7 @@ class LogWriter:
             self._wake.wait(FLUSH_S)
             self._wake.clear()
             self._write_waiting()
-            if monotonic_ns() >= next_sync_ns:
+            if self._unsynced or monotonic_ns() >= next_sync_ns:
                 self._sync()
                 next_sync_ns = monotonic_ns() + SYNC_NS
         self._write_waiting()
@@ -135,8 +151,11 @@ class LogWriter:
                 self._progress.notify_all()
 
     def _sync(self) -> None:
-        begun_ns = monotonic_ns()
+        begun_ns, written = monotonic_ns(), list(self._unsynced)
         self._file.sync()
+        for synced in written:
+            self._unsynced.popleft()
+            synced.set()
         now_ns = monotonic_ns()
         utc = utc_now()
         self._compare_clocks(round(utc.timestamp() * 1e9) - now_ns)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import secrets
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -21,8 +22,8 @@ from bench.store import codec, files
 from bench.store.clean import Cleaner
 from bench.store.frames import Kind
 from bench.store.log import LogWriter
-from bench.store.opened import OpenCase
-from bench.store.share import LOG, logs_of, open_log, reservation
+from bench.store.opened import OpenCase, Reservation
+from bench.store.share import LOG, RESERVATION, logs_of, open_log, reservation
 
 MANIFEST = "manifest.json"
 SCENARIO = "scenario.yaml"
@@ -104,6 +105,10 @@ class RunWriter:
         self._log, self._log_name = log, log_name
         self.append: Callable[[Sample], None] = log.put
         """Take a row; it is written within 50 ms. From one thread only. Raises StorageError."""
+        self.durable = False
+        """Whether a reservation must be on the disk, not only with the kernel, before anything is sent: real
+        mail must not be sent twice because a machine lost its power."""
+        self._ahead: dict[Reservation, threading.Event] = {}
         self._cleaner = cleaner
         self._cases = {case.id: case for case in scenario.cases}
         self._opened: set[str] = set()
@@ -154,15 +159,25 @@ class RunWriter:
     def reserve(self, first_seq: int, case: str) -> None:
         """Put the next `RESERVATION` messages of a case on record, before the first of them is sent.
 
-        The record is with the kernel when this returns. Raises StorageError.
+        The record is with the kernel when this returns, and on the disk where it has to be `durable`: to wait
+        for that but once, the one after it is written at the same time. Raises StorageError.
         """
         spec = self._cases[case]
         if case not in self._opened:
             self._opened.add(case)
             self._log.write(Kind.CASE, OpenCase.of(spec, self.key_prefix(spec)))
         block = reservation(spec, first_seq, WHOLE)
-        if block.count:
+        if not block.count:
+            return
+        if not self.durable:
             self._log.write(Kind.RESERVED, block)
+            return
+        if block not in self._ahead:
+            self._ahead[block] = self._log.write_ahead(Kind.RESERVED, block)
+        self._log.wait_for(self._ahead.pop(block))
+        following = reservation(spec, first_seq + RESERVATION, WHOLE)
+        if following.count:
+            self._ahead[following] = self._log.write_ahead(Kind.RESERVED, following)
 
     def join_share(self, log: str, written: int) -> None:
         """Another process has come to its end with its share of a case: the name of its log, and the rows

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -214,6 +217,42 @@ def test_no_reservation_no_sending(tmp_path: Path) -> None:
     file = writer._log._file
     assert isinstance(file, frames.FrameFile)
     file.fail("cannot write samples.log: Input/output error")
+    with pytest.raises(StorageError, match="Input/output error"):
+        writer.reserve(0, FIRST.id)
+    assert writer.finish("complete").state == "invalid"
+
+
+def test_where_it_has_to_be_durable_a_reservation_is_on_the_disk_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a machine without power keeps of the log is what was synced."""
+    synced = list[int]()
+
+    def sync(fd: int) -> None:
+        time.sleep(0.02)
+        synced.append(os.fstat(fd).st_size)
+
+    monkeypatch.setattr(frames.FrameFile.__init__, "__kwdefaults__", {"write": os.write, "sync": sync})
+    case = make_case(messages=248)
+    writer = start(tmp_path, make_scenario(case))
+    writer.durable = True
+    for seq in (0, 100, 200):
+        writer.reserve(seq, case.id)
+        lost = Path(shutil.copytree(writer.folder, tmp_path / f"lost {seq}"))
+        os.truncate(lost / "samples.log", max(synced, default=0))
+        assert open_run(lost).table().num_rows >= min(seq + 100, 250)
+    writer.finish("complete")
+
+
+def test_a_disk_that_does_not_take_a_reservation_stops_the_caller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(frames.FrameFile.__init__, "__kwdefaults__", {"write": os.write, "sync": refuse})
+    writer = start(tmp_path)
+    writer.durable = True
     with pytest.raises(StorageError, match="Input/output error"):
         writer.reserve(0, FIRST.id)
     assert writer.finish("complete").state == "invalid"
