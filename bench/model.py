@@ -837,6 +837,9 @@ class RunInfo:
     tags: Mapping[str, str] = field(default_factory=dict)
     reason: str | None = None
     """Why it was aborted or is invalid, in one line."""
+    rows: int | None = None
+    log_sha256: str | None = None
+    """What the run's figures were made from: so many rows, out of the raw log with this digest."""
 
 
 @dataclass(frozen=True, slots=True)

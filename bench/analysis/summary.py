@@ -88,6 +88,8 @@ def _recorded(manifest: Manifest) -> RunInfo:
         facts=manifest.facts,
         tags=manifest.tags,
         reason=manifest.reason,
+        rows=manifest.rows,
+        log_sha256=manifest.log_sha256,
     )
 
 

@@ -65,8 +65,9 @@ def facts(summary: Summary) -> list[tuple[str, str]]:
         ("sendbench", run.tool_version),
         ("seed", str(run.seed)),
     ]
+    origin = [("made from", f"{run.rows} rows, raw log SHA-256 {run.log_sha256}")] if run.log_sha256 else []
     tags = [(f"tag {name}", value) for name, value in run.tags.items()]
-    return [*own, *run.facts.items(), *tags]
+    return [*own, *run.facts.items(), *tags, *origin]
 
 
 def method(summary: Summary) -> list[str]:

@@ -34,6 +34,7 @@ class ExpectForm(Form):
     anomaly: str | None = None
     code: int | None = None
     evict: bool | None = Field(None, description="Whether the connection must not be used again.")
+    recipients_accepted: int | None = None
     taken: int | None = Field(None, description="Messages that the mock must have taken.")
     notes: dict[str, str | int | bool] = Field(default_factory=dict)
 

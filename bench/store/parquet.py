@@ -21,14 +21,16 @@ _STEPS = dict.fromkeys(rows.NUMBERS, "DELTA_BINARY_PACKED")
 """Neighbours are alike: as differences they are a fifth smaller, and written and read in less time."""
 
 
-def write(path: Path, table: pa.Table) -> None:
-    """Write the table, read it back, compare, and only then give it its name.
+def write(path: Path, table: pa.Table, log_sha256: str) -> None:
+    """Write the table, read it back, compare, and only then give it its name. The file says what it was made
+    from: the raw log's digest, and how many rows that had.
 
     Raises StorageError when it cannot be written or does not come back as it was.
     """
     try:
         with replacing(path) as temporary:
-            _write(temporary, table)
+            origin = {"sendbench.log_sha256": log_sha256, "sendbench.rows": str(table.num_rows)}
+            _write(temporary, table.replace_schema_metadata(origin))
             _verify(temporary, table)
     except (OSError, pa.ArrowException) as error:
         raise StorageError(f"cannot write {path.name}: {_one_line(error)}") from error

@@ -253,8 +253,8 @@ class RunWriter:
 
         logs = logs_of(self.folder)
         found = replay(logs, self.manifest.cases)
-        parquet.write(self.folder / PARQUET, found.table)
         digest = _digest(logs)
+        parquet.write(self.folder / PARQUET, found.table, digest)
         count = found.table.num_rows
         self.manifest = replace(self.manifest, cases=found.cases, rows=count, log_sha256=digest)
         for name, written in {self._log_name: self._log.written, **self._shares}.items():

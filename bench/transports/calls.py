@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from bench.model import Endpoint, Message, Outcome, TlsMode
-from bench.providers.base import Answered, AuthScheme, BatchRequest, Headers, Judgement, Provider, Request
+from bench.providers.base import (
+    Answered,
+    AuthScheme,
+    BatchRequest,
+    Headers,
+    Judgement,
+    Provider,
+    Request,
+    alike,
+    unclear,
+)
 from bench.transports.session import REPLY_LIMIT, Answer, Notes
 
 
@@ -37,16 +47,31 @@ def answer_to(
     provider: Provider, response: Answered, message: Message, *, sandbox: bool, extra: bool = False
 ) -> Answer:
     """How the message, or each message of the call, ended. `extra`: whether more came than the response."""
+    mislabelled = _is_mislabelled(provider, response)
     if not message.members:
-        judgement = provider.judge(response, sandbox=sandbox)
+        judgement = unclear("body") if mislabelled else provider.judge(response, sandbox=sandbox)
         return _answer(judgement, response, len(message.recipients), extra=extra)
-    judgements = provider.judge_batch(response, len(message.members), sandbox=sandbox)
+    count = len(message.members)
+    judgements = (
+        alike(unclear("body"), count)
+        if mislabelled
+        else provider.judge_batch(response, count, sandbox=sandbox)
+    )
     each = tuple(
         _answer(judgement, response, len(member.recipients), extra=extra)
         for judgement, member in zip(judgements, message.members, strict=True)
     )
     whole = next((one for one in each if one.outcome is not Outcome.ACCEPTED), each[0])
     return whole._replace(each=each)
+
+
+def _is_mislabelled(provider: Provider, response: Answered) -> bool:
+    """Whether a success says that its body is no JSON, as a proxy's page would: the providers' all is. What
+    a server of one's own calls its JSON is not known."""
+    if not 200 <= response.status < 300 or not response.body or provider.name == "generic":
+        return False
+    declared = response.header("content-type")
+    return declared is not None and "json" not in declared.lower()
 
 
 def _answer(judgement: Judgement, response: Answered, recipients: int, *, extra: bool) -> Answer:

@@ -121,6 +121,8 @@ class HttpxSession(LibrarySession):
         return self._judge(response, body, message)
 
     async def _open(self, span: Span) -> httpx.AsyncClient:
+        from http.cookiejar import CookieJar, DefaultCookiePolicy  # what httpx itself uses; slow to load
+
         self._addresses = await resolve(self._endpoint, span, self._guard)
         span.enter("send")
         self._headers = self._fixed_headers()
@@ -132,6 +134,7 @@ class HttpxSession(LibrarySession):
             ),
             follow_redirects=False,
             trust_env=False,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # takes none, so sends none
         )
         return self._client
 

@@ -78,14 +78,15 @@ class WireSmtpSession:
         """See `Session.send`. A kept connection that turns out to be closed before the server heard of the
         message is replaced by a new one, once."""
         self.uses += 1
-        self._deadlines.set(self, timeout_ns)
         try:
             link = self._link
             if link is None:
                 span.begin("dns")
+                self._deadlines.set(self, timeout_ns)  # after it: no timeout is recorded as a shorter one
                 return await self._on_new(message, span)
             now_ns = span.clock()
             span.begin(self._machine.first_phase, now_ns)
+            self._deadlines.set(self, timeout_ns)
             await self._exchange(link, message, span, now_ns)
             answer = self._answer()
             if self._was_stale(answer):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.errors import ScenarioError
+from bench.report import FORMATS
 from bench.scenario.faults import ExpectForm, catalogue, read_case
 from tests.faults.running import READY, Carried, carry_out
 
@@ -22,6 +23,8 @@ NOT_OVER: dict[str, set[str]] = {
     "tls=implicit": {"S08-fin", "S08-rst", "H21"},  # lost before the banner or the request: during TLS, then
     "tls=starttls": {"H21", "S15", "S17-odd", "S44"},  # what these servers say to EHLO offers no TLS
 }
+TEXTS = [each for name, each in FORMATS.items() if name != "html"]
+"""Quick to make. The page holds what they hold."""
 ONE_BY_ONE = ("smtp.pipelining=off", "smtp.chunking=off", *filter(None, [OVER]))
 """Faults are about single commands; what grouping changes is the matrix's affair."""
 
@@ -29,7 +32,7 @@ ONE_BY_ONE = ("smtp.pipelining=off", "smtp.chunking=off", *filter(None, [OVER]))
 def check(row: dict[str, object], expected: ExpectForm, name: str) -> None:
     found = {
         "outcome": row["outcome"], "phase": row["phase_at_end"], "error": row["error"],
-        "anomaly": row["anomaly"], "code": row["code"],
+        "anomaly": row["anomaly"], "code": row["code"], "recipients_accepted": row["recipients_accepted"],
     }  # fmt: skip
     for key, value in found.items():
         wanted = getattr(expected, key)
@@ -51,11 +54,14 @@ def check_secrets(done: Carried) -> None:
         pair = base64.b64encode(f"\0{user}\0{password}".encode())
         forms = [password.encode(), base64.b64encode(password.encode()), pair]
         forms.append(base64.b64encode(f"{user}:{password}".encode()))
+        forms += [base64.urlsafe_b64encode(password.encode()), password.encode().hex().encode()]
         for path in done.run.stored.folder.iterdir():
             kept = path.read_bytes()
             assert not any(form in kept for form in forms), path.name
-        texts = repr((done.run.summary, done.run.answer)).encode()
-        assert not any(form in texts for form in forms)
+        run = done.run
+        texts = [each.render(run.summary, run.answer, run.frame) for each in TEXTS]
+        texts.append(repr((run.summary, run.answer)).encode())
+        assert not any(form in text for text in texts for form in forms)
 
 
 def check_whole(done: Carried, count: int) -> None:

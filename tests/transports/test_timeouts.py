@@ -7,7 +7,7 @@ import math
 import anyio
 import pytest
 
-from bench.model import Outcome, Transport
+from bench.model import Transport
 from tests.integration.clients import Client
 from tests.loops import BOTH_LOOPS
 from tests.transports.wire import SILENCE, serving
@@ -26,7 +26,7 @@ async def test_a_timeout_takes_as_long_as_it_says(client: Client) -> None:
         async with client.line(port, timeout_s=LIMIT_MS / 1e3) as line:
             for _ in range(EACH):
                 sent = await line.send()
-                assert (sent.answer.outcome, sent.answer.error) == (Outcome.UNKNOWN, "timeout")
+                assert sent.answer.error == "timeout"
                 assert sent.span.start_ns is not None
                 assert sent.span.end_ns is not None
                 took_ms.append((sent.span.end_ns - sent.span.start_ns) / 1e6)
