@@ -278,7 +278,9 @@ def below(shape: object, *, named: bool) -> list[object]:
     return [shape] if named else []
 
 
-def test_fuzzed_cases_never_pass_with_a_stranger(tmp_path: Path) -> None:
+def test_fuzzed_cases_never_pass_with_a_stranger(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """F17: cases with any recipients, budgets and words; what passes is allowed, paid for and confirmed."""
     rng, base = random.Random(7), case_of(tmp_path)
     people = [ME, "a@mine.example", STRANGER, "b@other.example"]
@@ -302,4 +304,6 @@ def test_fuzzed_cases_never_pass_with_a_stranger(tmp_path: Path) -> None:
         assert said.confirm == plan_hash([case])
         assert all(ALLOWED.allows(each) for each in chosen)
         assert (load.messages + load.warmup) * len(chosen) <= said.budget  # type: ignore[operator]
+    record_property("cases", CASES)
+    record_property("passed by the guard", passed)
     assert passed > CASES / 100

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ def script() -> str:
 
 
 @pytest.mark.timeout(0 if MESSAGES > 20000 else 300)
-def test_no_message_is_lost_or_taken_for_another(tmp_path: Path) -> None:
+def test_no_message_is_lost_or_taken_for_another(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     done = run_text(SCENARIO.format(messages=MESSAGES // 2, faults=script()), tmp_path)
     assert done.stored.manifest.state == "complete"
     for case in done.summary.cases:
@@ -67,6 +70,8 @@ def test_no_message_is_lost_or_taken_for_another(tmp_path: Path) -> None:
         assert jury is not None
         assert (jury.false_accepted, jury.unaccounted, jury.duplicates) == (0, 0, 0)
         assert jury.taken <= counts.accepted + counts.unknown
+        for what in ("attempted", "accepted", "rejected", "failed", "unknown"):
+            record_property(what, getattr(counts, what))
         spoiled = 1 - counts.accepted / counts.attempted
         assert 0.01 < spoiled < 0.10, "about one in twenty"
         assert counts.rejected

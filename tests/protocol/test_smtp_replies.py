@@ -6,6 +6,7 @@ import io
 import os
 import random
 import smtplib
+from collections.abc import Callable
 
 import pytest
 from aiosmtplib.protocol import SMTPProtocol
@@ -174,9 +175,10 @@ def check_libraries(wire: bytes, ours: list[Reply]) -> None:
     assert [(code, text.lstrip(b"\n")) for code, text in found] == by_aiosmtplib(wire, len(ours))
 
 
-def test_the_libraries_read_the_same() -> None:
+def test_the_libraries_read_the_same(record_property: Callable[[str, object], None]) -> None:
     """F21."""
     rng = random.Random(20261123)
+    record_property("valid dialogues", DIALOGUES)
     for _ in range(DIALOGUES):
         replies, wire = dialogue(rng)
         cuts = sorted(rng.choices(range(len(wire) + 1), k=rng.randrange(6)))
@@ -187,7 +189,9 @@ def test_the_libraries_read_the_same() -> None:
         check_libraries(wire, ours)
 
 
-def test_where_they_read_something_else_ours_says_why() -> None:
+def test_where_they_read_something_else_ours_says_why(
+    record_property: Callable[[str, object], None],
+) -> None:
     """F21: dialogues with a byte or two wrong. Without a complaint of ours there is no difference."""
     rng, complaints = random.Random(20261124), dict.fromkeys(EXPLAINED, 0)
     for _ in range(DIALOGUES):
@@ -206,4 +210,6 @@ def test_where_they_read_something_else_ours_says_why() -> None:
             complaints[str(anomaly)] += 1
         if not anomalies:
             check_libraries(wire, ours)
+    for anomaly, count in complaints.items():
+        record_property(f"invalid, {anomaly}", count)
     assert all(complaints.values()), complaints
