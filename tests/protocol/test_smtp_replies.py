@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
@@ -147,8 +148,13 @@ def by_the_standard_library(wire: bytes, count: int) -> list[tuple[int, bytes]]:
     return [client.getreply() for _ in range(count)]
 
 
+LOOP = asyncio.new_event_loop()
+"""What aiosmtplib's protocol wants to be made with; nothing runs in it."""
+LOOP.close()
+
+
 def by_aiosmtplib(wire: bytes, count: int) -> list[tuple[int, bytes]]:
-    client = SMTPProtocol()
+    client = SMTPProtocol(LOOP)
     client._buffer.extend(wire)
     replies = [client._read_response_from_buffer() for _ in range(count)]
     return [(each.code, each.message.encode("utf-8", "surrogateescape")) for each in replies if each]
