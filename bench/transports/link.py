@@ -184,8 +184,10 @@ class Link:
             return
         except OSError as error:
             failure = error
-        if len(data) == self._room:
+        if len(data) == self._room:  # what an answer ends with may lie behind it, or what nobody asked for
             self._room = READ_BYTES
+            with suppress(OSError):
+                data += self._recv(READ_BYTES)
         if data:
             self._bring(data)
         else:

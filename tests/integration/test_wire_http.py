@@ -22,6 +22,7 @@ from bench.protocol.tls import TlsSessions
 from bench.providers import get_provider
 from bench.transports.connect import client_context
 from bench.transports.httpx import _UNSENDABLE as HTTPX_UNSENDABLE
+from bench.transports.link import FIRST_READ_BYTES
 from bench.transports.session import Answer, Span
 from bench.transports.waiting import Deadlines
 from bench.transports.wire_http import WireHttpSession, request_prefix
@@ -437,6 +438,24 @@ async def test_an_answer_to_half_a_request_counts_and_ends_the_connection() -> N
     assert not sent.session.alive
     assert sent.span.bytes_sent is not None
     assert 0 < sent.span.bytes_sent < len(line.payload)
+
+
+@pytest.mark.parametrize("extra", [1, 400, 1000, 15_000])
+async def test_what_came_behind_the_answer_in_the_same_breath_is_seen_with_it(extra: int) -> None:
+    """H19: or it would be taken for the answer to the next request. The answer just fills the first read."""
+    answer = b"%bX: %b\r\n\r\n" % (OK[:-2], b"y" * (FIRST_READ_BYTES - len(OK) - 5))
+    assert len(answer) == FIRST_READ_BYTES
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            await read_request(reader)
+            writer.write(answer + OK + b"x" * extra)
+
+    async with serving(serve) as port, line_to(port) as line:
+        for _ in range(3):
+            sent = await line.send()
+            assert (sent.answer.outcome, sent.answer.anomaly) == (Outcome.ACCEPTED, "unsolicited")
+            assert not sent.session.alive
 
 
 async def test_a_stalled_request_is_unknown_and_says_how_far_it_came() -> None:
