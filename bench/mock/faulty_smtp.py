@@ -142,12 +142,7 @@ class FaultySmtpConnection(Tampering, SmtpConnection):
             case MessageReceived() if self._is_too_much(now_ns):
                 self.tamper("dot", self._machine.data_to_send(), self._say)
             case MessageReceived():
-                service_ns = self._mock.decider.next_ns()
-                if service_ns:
-                    self._deciding = event
-                    self._mock.alarm.call_at(now_ns + service_ns, partial(self._decide_late, event))
-                else:
-                    self._decide(event)
+                self._consider(event, now_ns)
             case TlsRequested() | Closed():  # a machine that goes step by step says so by its state
                 pass
 

@@ -148,18 +148,22 @@ class SmtpConnection(asyncio.Protocol):
             case MessageReceived() if self._is_too_much(now_ns):
                 pass
             case MessageReceived():
-                service_ns = self._mock.decider.next_ns()
-                if service_ns:
-                    self._deciding = event
-                    self._mock.alarm.call_at(now_ns + service_ns, partial(self._decide_late, event))
-                else:
-                    self._decide(event)
+                self._consider(event, now_ns)
             case TlsRequested():
                 self._flush()
                 self._start_tls()
                 self._machine.tls_started()  # from here on it only hears what has come by TLS
             case Closed():
                 self._close()
+
+    def _consider(self, event: MessageReceived, now_ns: int) -> None:
+        """Decide on a message once its service time is over."""
+        service_ns = self._mock.decider.next_ns()
+        if service_ns:
+            self._deciding = event
+            self._mock.alarm.call_at(now_ns + service_ns, partial(self._decide_late, event))
+        else:
+            self._decide(event)
 
     def _is_too_much(self, now_ns: int) -> bool:
         """Whether a message is above the rate; then it has been refused."""

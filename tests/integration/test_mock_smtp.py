@@ -337,6 +337,17 @@ def test_it_ends_in_order(how: str | signal.Signals, tmp_path: Path) -> None:
     assert not Path(ready.ca_file).parent.exists()
 
 
+def test_the_mock_whose_run_was_killed_before_it_was_ready_ends_without_a_word() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench.mock"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(MockSpec("smtp").to_json().encode() + b"\n", timeout=20)
+    assert (process.returncode, errors) == (0, b"")
+
+
 @pytest.mark.parametrize(
     ("line", "code", "says"),
     [
