@@ -792,6 +792,104 @@ class Retries:
     """Of all accepted messages: from the first moment due or ready to the end of the last attempt."""
 
 
+class Verdict(StrEnum):
+    """What a comparison of two variants says of the second one."""
+
+    PASS = "pass"
+    REGRESSION = "regression"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a gate is for: how much slower the second variant may be. Shares of 1; 0.05 is 5 %."""
+
+    effect: Mapping[str, float]
+    """p50, p95, p99 -> what is no regression even where it is shown."""
+    limit: Mapping[str, float]
+    """p50, p95, p99 -> below what the slowdown must be shown to be for a pass."""
+    failed: float = 0.01
+    """By how much the share of messages that were not accepted may grow, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """A percentile of the second variant over that of the first."""
+
+    quantity: str
+    """p50, p95 or p99"""
+    ratio: float | None
+    """None where the percentile is that of a lost message."""
+    low: float | None
+    """The ends of its interval; None: without end."""
+    high: float | None
+    p: float | None
+    """How probable as much slower a second variant would be, were they alike (Holm-adjusted over the family);
+    None where only an interval was asked for, or where the percentile is not judged."""
+    detectable: float | None
+    """The least slowdown that would be found with 95 % probability, as a share of 1."""
+    note: str = ""
+    """Why it is not judged, where it is not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Messages that were not accepted, as shares of all, and how much more they are of the second variant."""
+
+    a: float
+    b: float
+    low: float
+    high: float
+    """The ends of the interval of `b - a`."""
+    p: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Two variants of one comparison, the second against the first."""
+
+    a: str
+    """Case ids."""
+    b: str
+    count: int
+    """Messages a side; calls, where a call carries several."""
+    level: float
+    """How often the intervals hold what they are of."""
+    ratios: tuple[Ratio, ...]
+    lost: Lost | None
+    """None where every message of both was accepted."""
+    alpha: float | None = None
+    """At most so often a gate that finds a regression is wrong; None where none was asked for a verdict."""
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    """Of the verdict, the decisive one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A variant's place among those that it was compared with, the fastest first."""
+
+    id: str
+    groups: str
+    """Letters; variants that share one cannot be told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonSummary:
+    """Cases of one run that were interleaved, set against each other."""
+
+    name: str
+    """What was compared, such as `provider at transport=smtp`."""
+    measure: str
+    """latency where all of them ran on a schedule, else service"""
+    pairs: tuple[Paired, ...]
+    """Each with each."""
+    places: tuple[Place, ...]
+    """By the median; none where nothing can be said."""
+    note: str = ""
+    """Why nothing can be said, where that is so."""
+
+
 @dataclass(frozen=True, slots=True)
 class CaseSummary:
     """One case of a report."""
@@ -848,6 +946,7 @@ class Summary:
 
     run: RunInfo
     cases: tuple[CaseSummary, ...]
+    comparisons: tuple[ComparisonSummary, ...] = ()
 
 
 class ClaimVerdict(StrEnum):

@@ -1,0 +1,124 @@
+"""The comparisons of a run: its interleaved cases set against each other, each with each.
+
+What is said of several pairs is said of all of them at once: intervals are made so wide that all of a
+comparison hold together as often as one alone would (Bonferroni; Dunn, JASA 56 (1961) 52-64). Which variants
+cannot be told apart is shown by letters (Piepho, J. Comput. Graph. Stat. 13 (2004) 456-466).
+"""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
+from bench.analysis.gate import judge
+from bench.analysis.paired import ALPHA, LEVEL, QUANTILES, Strata, compare_strata, stratify
+from bench.analysis.quantiles import Floats, quantile_rank
+from bench.model import CaseRun, ComparisonSummary, Limits, Outcome, Paired, Place
+
+UNEVEN = 0.02
+"""By how much the numbers of two variants' observations may differ; after that their slots do not match."""
+
+
+def compare_cases(
+    frame: pd.DataFrame, runs: Sequence[CaseRun], limits: Limits | None, alpha: float = ALPHA
+) -> tuple[ComparisonSummary, ...]:
+    """Every comparison of a run, from its `sample_frame`. With `limits` each pair has a verdict on the one
+    that stands second in the scenario."""
+    groups: dict[str, list[CaseRun]] = {}
+    for run in runs:
+        if run.comparison:
+            groups.setdefault(run.comparison, []).append(run)
+    return tuple(_compare(name, frame, cases, limits, alpha) for name, cases in groups.items())
+
+
+def _compare(
+    name: str, frame: pd.DataFrame, cases: Sequence[CaseRun], limits: Limits | None, alpha: float
+) -> ComparisonSummary:
+    measure = "latency" if all(case.open for case in cases) else "service"
+    times = {case.id: observed(frame[frame["case"].eq(case.id)], measure) for case in cases}
+    note = _unmatched(times)
+    if note:
+        return ComparisonSummary(name, measure, (), (), note)
+    couples = list(combinations([case.id for case in cases], 2))
+    level = 1 - (1 - LEVEL) / (len(couples) if limits is None else 1)
+    strata = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
+    pairs = tuple(
+        _pair(couple, each, limits, alpha, level) for couple, each in strata.items() if each is not None
+    )
+    if not pairs:
+        fewest = min(map(len, times.values()))
+        return ComparisonSummary(name, measure, (), (), f"{fewest} messages a variant are too few to compare")
+    return ComparisonSummary(name, measure, pairs, _places(times, pairs))
+
+
+def observed(rows: pd.DataFrame, measure: str) -> Floats:
+    """A case's times in ns in the order of their slots: of first attempts without warm-up, infinite where the
+    message was not accepted. Cold ones are among them: a server that closes connections is slower.
+
+    The messages of a call are one observation, lost where any of them was.
+    """
+    rows = only(rows, ~flags(rows, "warmup") & ~(numbers(rows, "attempt") > 1))
+    rows = rows.iloc[np.argsort(numbers(rows, "seq"), kind="stable")]
+    times = np.where(outcomes(rows, Outcome.ACCEPTED), span_ns(rows, measure), np.inf)
+    together = numbers(rows, "batch_index")
+    if not np.isnan(together).all():
+        begins = np.flatnonzero((together == 0) | np.isnan(together))
+        times = np.maximum.reduceat(times, begins) if len(begins) else times
+    return np.where(np.isnan(times), np.inf, times)
+
+
+def _unmatched(times: Mapping[str, Floats]) -> str:
+    """Why slots cannot be paired; empty where they can."""
+    counts = {case: len(values) for case, values in times.items()}
+    most, fewest = max(counts, key=lambda case: counts[case]), min(counts, key=lambda case: counts[case])
+    if counts[most] - counts[fewest] <= UNEVEN * counts[most]:
+        return ""
+    return (
+        f"{most} has {counts[most]} observations and {fewest} {counts[fewest]}: they do not stand slot by "
+        "slot beside each other, so nothing is said of them"
+    )
+
+
+def _pair(
+    couple: tuple[str, str], strata: Strata, limits: Limits | None, alpha: float, level: float
+) -> Paired:
+    if limits is None:
+        ratios, lost = compare_strata(strata, None, level=level)
+        return Paired(*couple, strata.count, level, ratios, lost)
+    ratios, lost = compare_strata(strata, limits.effect, alpha=alpha, level=level)
+    return judge(Paired(*couple, strata.count, level, ratios, lost, alpha), limits)
+
+
+def _places(times: Mapping[str, Floats], pairs: Sequence[Paired]) -> tuple[Place, ...]:
+    """By the median, with a letter for each largest run of variants of which no two differ."""
+    order = sorted(times, key=lambda case: _median(times[case]))
+    apart = {frozenset((pair.a, pair.b)) for pair in pairs if _apart(pair)}
+    groups, letters, last = dict.fromkeys(order, ""), iter(string.ascii_letters), -1
+    for first in range(len(order)):
+        end = first
+        while end + 1 < len(order) and not any(
+            frozenset((order[end + 1], each)) in apart for each in order[first : end + 1]
+        ):
+            end += 1
+        if end > last:
+            letter, last = next(letters), end
+            for case in order[first : end + 1]:
+                groups[case] += letter
+    return tuple(Place(case, groups[case]) for case in order)
+
+
+def _median(times: Floats) -> float:
+    return float(np.sort(times)[quantile_rank(len(times), 0.5) - 1])
+
+
+def _apart(pair: Paired) -> bool:
+    """Whether the medians differ: the interval of their ratio leaves 1 out."""
+    median = next(ratio for ratio in pair.ratios if QUANTILES[ratio.quantity] == 0.5)
+    if median.low is None and median.high is None:
+        return False
+    return (median.low or 0.0) > 1.0 or (median.high is not None and median.high < 1.0)

@@ -1,0 +1,74 @@
+"""From a comparison of two variants to a verdict on the second: pass, regression or inconclusive.
+
+A regression needs two reasons: it is significant, and it is larger than what counts. A pass needs one: the
+slowdown is shown to be less than the limit. What lies between is inconclusive, and says what it would take.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bench.model import Limits, Lost, Paired, Ratio, Verdict
+
+DEFAULT_LIMITS = Limits(
+    effect={"p50": 0.02, "p95": 0.04, "p99": 0.08}, limit={"p50": 0.05, "p95": 0.10, "p99": 0.50}
+)
+LOOKS = (0.008, 0.002)
+"""What a gate that may go on for a second stage spends of its alpha at each look; together 1 %, whatever the
+looks have to do with each other (Bonferroni). The second has twice the messages and can do with less."""
+
+
+def judge(paired: Paired, limits: Limits) -> Paired:
+    """The same with a verdict. Needs p-values (`alpha` given)."""
+    assert paired.alpha is not None
+    slower = [text for ratio in paired.ratios if (text := _regression(ratio, limits, paired.alpha))]
+    if paired.lost is not None and (paired.lost.p or 0.0) <= paired.alpha:
+        slower.append(f"more messages are lost: {paired.lost.b:.2%} instead of {paired.lost.a:.2%}")
+    if slower:
+        return replace(paired, verdict=Verdict.REGRESSION, reasons=tuple(slower))
+    open_ends = [text for ratio in paired.ratios if (text := _doubt(ratio, limits))]
+    if paired.lost is not None and paired.lost.high > limits.failed:
+        open_ends.append(_lost_doubt(paired.lost, limits))
+    if open_ends:
+        return replace(paired, verdict=Verdict.INCONCLUSIVE, reasons=tuple(open_ends))
+    return replace(paired, verdict=Verdict.PASS, reasons=tuple(map(_shown, _judged(paired))))
+
+
+def _judged(paired: Paired) -> list[Ratio]:
+    return [ratio for ratio in paired.ratios if ratio.p is not None]
+
+
+def _regression(ratio: Ratio, limits: Limits, alpha: float) -> str | None:
+    if ratio.p is None or ratio.p > alpha:
+        return None
+    if ratio.ratio is None:
+        return f"{ratio.quantity} is that of a lost message"
+    if ratio.ratio - 1 <= limits.effect[ratio.quantity]:
+        return None
+    return f"{_shown(ratio)}, where at most {limits.effect[ratio.quantity]:.1%} does not count"
+
+
+def _doubt(ratio: Ratio, limits: Limits) -> str | None:
+    if ratio.p is None:  # too few messages: `note` says so
+        return None
+    limit = limits.limit[ratio.quantity]
+    if ratio.high is not None and ratio.high - 1 < limit:
+        return None
+    return f"{_shown(ratio)}; that it is below the limit of {limit:.0%} is not shown"
+
+
+def _lost_doubt(lost: Lost, limits: Limits) -> str:
+    return f"up to {lost.high:.2%} more messages may be lost; the limit is {limits.failed:.2%}"
+
+
+def _shown(ratio: Ratio) -> str:
+    """`p95 8.1 % slower (5.0 to 12.0 % slower)`, always with both ends."""
+    if ratio.ratio is None:
+        return f"{ratio.quantity} is that of a lost message"
+    low, high = ("no end" if end is None else change(end) for end in (ratio.low, ratio.high))
+    return f"{ratio.quantity} {change(ratio.ratio)} ({low} to {high})"
+
+
+def change(ratio: float) -> str:
+    """`5.2 % slower`, `3.0 % faster`."""
+    return f"{abs(ratio - 1):.1%} {'slower' if ratio >= 1 else 'faster'}".replace("%", " %")

@@ -1,0 +1,205 @@
+"""The paired test: known answers, slow obvious versions, symmetry, and error rates by simulation."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from bench.analysis.gate import DEFAULT_LIMITS
+from bench.analysis.paired import (
+    ALPHA,
+    QUANTILES,
+    STRATUM,
+    UNITS,
+    Levelled,
+    Strata,
+    compare_strata,
+    detectable,
+    holm,
+    interval,
+    lost_more,
+    p_value,
+    slower_pairs,
+    stratify,
+)
+from bench.analysis.quantiles import Floats, quantile_rank
+from tests.gate.noise import ALL_5, NOISES, SAME, base, two_sides
+
+
+def strata_of(a: Floats, b: Floats) -> Strata:
+    found = stratify(a, b)
+    assert found is not None
+    return found
+
+
+def sides(count: int, seed: int = 1, change: float = 1.0) -> tuple[Floats, Floats]:
+    rng = np.random.default_rng(seed)
+    return rng.lognormal(0, 0.3, count), rng.lognormal(0, 0.3, count) * change
+
+
+@pytest.mark.parametrize("count", [0, 249])
+def test_too_few_messages_are_not_compared(count: int) -> None:
+    assert stratify(*sides(count)) is None
+
+
+def test_what_does_not_fill_a_stratum_is_left_out() -> None:
+    strata = strata_of(*sides(10 * STRATUM + 7))
+    assert strata.count == 10 * STRATUM
+    assert strata.flipped == 10
+
+
+def test_many_strata_are_flipped_in_groups_of_neighbours() -> None:
+    strata = strata_of(*sides(STRATUM * (3 * UNITS + 5)))
+    assert strata.flipped == UNITS
+    sizes = np.bincount(strata.units)
+    assert set(sizes) == {3, 4}
+    assert (np.diff(strata.units) >= 0).all()
+
+
+def test_slower_pairs_are_those_counted_one_by_one() -> None:
+    strata = strata_of(*sides(10 * STRATUM, change=1.2))
+    for unit, found in enumerate(slower_pairs(strata)):
+        pairs = list(itertools.product(strata.a[unit], strata.b[unit]))
+        slower, faster = sum(b > a for a, b in pairs), sum(b < a for a, b in pairs)
+        assert found == pytest.approx((slower - faster) / len(pairs))
+
+
+def test_lost_messages_tie_with_each_other_and_are_slower_than_all_others() -> None:
+    a, b = (np.ones(10 * STRATUM) for _ in range(2))
+    a[:5], b[:5] = math.inf, math.inf
+    assert not slower_pairs(strata_of(a, b)).any()
+    b[:10] = math.inf
+    strata = strata_of(a, b)
+    assert list(lost_more(strata)[:2]) == [5, 0]
+    assert slower_pairs(strata)[0] > 0
+
+
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.07])
+@pytest.mark.parametrize("q", [0.5, 0.95, 0.99])
+def test_exceeding_counts_what_is_above_the_pooled_quantile(q: float, ratio: float) -> None:
+    strata = strata_of(*sides(40 * STRATUM, change=1.1))
+    levelled = Levelled(strata)
+    level = np.sqrt(np.median(strata.a, axis=1) * np.median(strata.b, axis=1))[:, None]
+    a, b = strata.a / level, strata.b / level / ratio
+    pooled = np.sort(np.concatenate([a.ravel(), b.ravel()]))
+    limit = pooled[quantile_rank(len(pooled), q) - 1]
+    expected = (b > limit).sum(axis=1) - (a > limit).sum(axis=1)
+    assert list(levelled.exceeding(q, ratio)) == list(expected)
+
+
+def test_a_p_value_is_that_of_all_exchanges() -> None:
+    differences = np.array([3.0, -1.0, 4.0, 1.0, -5.0, 9.0, 2.0, -6.0, 5.0, 3.0])
+    sums = [np.dot(signs, differences) for signs in itertools.product((-1, 1), repeat=len(differences))]
+    exact = np.mean(np.array(sums) >= differences.sum())
+    assert p_value(differences) == pytest.approx(exact, abs=0.015)
+    assert p_value(np.zeros(10)) == 1.0
+    assert p_value(np.ones(40)) == pytest.approx(1 / 10_001)
+
+
+def test_holm_as_in_the_textbook() -> None:
+    found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
+    assert found == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({}) == {}
+
+
+def test_names_exchanged_turn_everything_round() -> None:
+    a, b = sides(60 * STRATUM, change=1.1)
+    there, back = Levelled(strata_of(a, b)), Levelled(strata_of(b, a))
+    for q in QUANTILES.values():
+        ratio, inverse = there.ratio(q), back.ratio(q)
+        assert ratio is not None
+        assert inverse is not None
+        assert ratio == pytest.approx(1 / inverse)
+        (low, high), (low_back, high_back) = interval(there, q, ratio), interval(back, q, inverse)
+        assert low is not None
+        assert high is not None
+        assert low < ratio < high
+        assert (low, high) == pytest.approx((1 / (high_back or 0), 1 / (low_back or 0)), rel=0.01)
+
+
+def test_a_factor_moves_the_interval_and_nothing_else() -> None:
+    a, b = sides(60 * STRATUM)
+    once, twice = Levelled(strata_of(a, b)), Levelled(strata_of(a, b * 2))
+    for q in QUANTILES.values():
+        ratio, double = once.ratio(q), twice.ratio(q)
+        assert ratio is not None
+        assert double == pytest.approx(2 * ratio)
+        ends, moved = interval(once, q, ratio), interval(twice, q, 2 * ratio)
+        assert moved == pytest.approx([2 * (end or 0) for end in ends], rel=1e-3)
+
+
+def test_drift_is_nobodys() -> None:
+    a, b = sides(60 * STRATUM, change=1.1)
+    drift = np.repeat(np.exp(np.random.default_rng(5).normal(0, 1, 60)), STRATUM)
+    still, drifting = (compare_strata(strata_of(*pair), None)[0] for pair in ((a, b), (a * drift, b * drift)))
+    assert [each.ratio for each in still] == pytest.approx([each.ratio for each in drifting])
+    assert [each.low for each in still] == pytest.approx([each.low for each in drifting])
+
+
+def test_a_side_that_loses_everything_is_slower_without_end() -> None:
+    a, _ = sides(60 * STRATUM)
+    ratios, lost = compare_strata(strata_of(a, np.full(len(a), math.inf)), DEFAULT_LIMITS.effect)
+    assert lost is not None
+    assert (lost.a, lost.b) == (0.0, 1.0)
+    assert lost.p is not None
+    assert lost.p <= ALPHA
+    assert all(each.ratio is None for each in ratios)
+    median = ratios[0].p
+    assert median is not None
+    assert median <= ALPHA
+
+
+def test_p99_is_not_judged_below_a_thousand_messages() -> None:
+    ratios, lost = compare_strata(strata_of(*sides(20 * STRATUM)), DEFAULT_LIMITS.effect)
+    assert lost is None
+    assert [each.p is None for each in ratios] == [False, False, True]
+    assert "1000" in ratios[2].note
+    ratios, _ = compare_strata(strata_of(*sides(40 * STRATUM)), DEFAULT_LIMITS.effect)
+    assert ratios[2].p is not None
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_alike_variants_are_told_apart_at_most_as_often_as_stated(noise: str) -> None:
+    rng, found, rounds = np.random.default_rng(7), 0, 200
+    for _ in range(rounds):
+        ratios, _ = compare_strata(
+            strata_of(*two_sides(NOISES[noise], 1000, SAME, rng)), DEFAULT_LIMITS.effect
+        )
+        found += any(each.p is not None and each.p <= ALPHA for each in ratios)
+    assert found <= 7  # 2 expected at the most; more than 7 of 200 once in a thousand times
+
+
+def test_a_slowdown_of_a_twentieth_is_found_and_its_size_known() -> None:
+    rng, found, held = np.random.default_rng(8), 0, 0
+    for _ in range(40):
+        ratios, _ = compare_strata(
+            strata_of(*two_sides(NOISES["quiet"], 1500, ALL_5, rng)), DEFAULT_LIMITS.effect
+        )
+        median = ratios[0]
+        found += median.p is not None and median.p <= ALPHA
+        held += (median.low or 0) <= 1.05 <= (median.high or math.inf)
+    assert found >= 34
+    assert held >= 34
+
+
+def test_what_is_called_detectable_is_detected() -> None:
+    noise, rng = NOISES["quiet"], np.random.default_rng(9)
+    ratios, _ = compare_strata(strata_of(*two_sides(noise, 2000, SAME, rng)), DEFAULT_LIMITS.effect)
+    least = ratios[0].detectable
+    assert least is not None
+    found = 0
+    for _ in range(40):
+        a, b = base(noise, 2000, rng), base(noise, 2000, rng) * (1 + least)
+        again, _ = compare_strata(strata_of(a, b), DEFAULT_LIMITS.effect)
+        p, ratio = again[0].p, again[0].ratio
+        found += p is not None and p <= ALPHA / 3 and (ratio or 0) > 1.02
+    assert found >= 34
+
+
+def test_detectable_shrinks_with_the_interval_and_never_below_what_counts() -> None:
+    wide, narrow = (detectable(width, 0.02, ALPHA) for width in (0.2, 0.02))
+    assert wide > narrow > 0.02
+    assert detectable(1e-9, 0.02, ALPHA) == pytest.approx(0.02)
