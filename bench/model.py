@@ -408,6 +408,36 @@ class Case:
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How much slower the second of two variants may be. Shares of 1; 0.05 is 5 %."""
+
+    effect: Mapping[str, float]
+    """p50, p95, p99 -> what is no regression even where it is shown."""
+    limit: Mapping[str, float]
+    """p50, p95, p99 -> below what the slowdown must be shown to be for a pass."""
+    lost: float = 0.01
+    """By how much the share of messages that were not accepted may grow, likewise."""
+
+    def within(self, limits: Mapping[str, float]) -> Limits:
+        """The same with some limits of somebody's own: what they allow is no regression either."""
+        return Limits({**self.effect, **limits}, {**self.limit, **limits}, self.lost)
+
+
+DEFAULT_LIMITS = Limits(
+    effect={"p50": 0.02, "p95": 0.04, "p99": 0.08}, limit={"p50": 0.05, "p95": 0.10, "p99": 0.50}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """A verdict that is asked for on the second of two variants."""
+
+    limits: Limits
+    stages: int = 1
+    """2: what is inconclusive goes on for as many messages again, and is judged on all of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
     """A scenario after matrix and profile have been applied."""
 
@@ -421,6 +451,7 @@ class Scenario:
     thresholds: tuple[Threshold, ...]
     compare: tuple[str, ...] = ()
     """The keys of the matrix whose values are compared, if any."""
+    gate: Gate | None = None
     left_out: tuple[str, ...] = ()
     """Why cases that the file describes are not among these, a sentence each."""
 
@@ -651,6 +682,10 @@ class Manifest:
     """Rows of samples.parquet, once it has been made."""
     log_sha256: str | None = None
     """SHA-256 of the raw log that samples.parquet was made from."""
+    gate: Gate | None = None
+    """The verdict that was asked for on what was compared, if one was."""
+    looks: int = 1
+    """How often the gate has judged: its stages so far."""
     config_hash: str = ""
     """What the cases were, in short: a run is only gone on with as what it was."""
 
@@ -798,18 +833,6 @@ class Verdict(StrEnum):
     PASS = "pass"
     REGRESSION = "regression"
     INCONCLUSIVE = "inconclusive"
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a gate is for: how much slower the second variant may be. Shares of 1; 0.05 is 5 %."""
-
-    effect: Mapping[str, float]
-    """p50, p95, p99 -> what is no regression even where it is shown."""
-    limit: Mapping[str, float]
-    """p50, p95, p99 -> below what the slowdown must be shown to be for a pass."""
-    failed: float = 0.01
-    """By how much the share of messages that were not accepted may grow, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,29 +15,29 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
-from bench.analysis.gate import judge
-from bench.analysis.paired import ALPHA, LEVEL, QUANTILES, Strata, compare_strata, stratify
+from bench.analysis.gate import alpha_of, judge
+from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, stratify
 from bench.analysis.quantiles import Floats, quantile_rank
-from bench.model import CaseRun, ComparisonSummary, Limits, Outcome, Paired, Place
+from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place
 
 UNEVEN = 0.02
 """By how much the numbers of two variants' observations may differ; after that their slots do not match."""
 
 
 def compare_cases(
-    frame: pd.DataFrame, runs: Sequence[CaseRun], limits: Limits | None, alpha: float = ALPHA
+    frame: pd.DataFrame, runs: Sequence[CaseRun], gate: Gate | None, looks: int = 1
 ) -> tuple[ComparisonSummary, ...]:
-    """Every comparison of a run, from its `sample_frame`. With `limits` each pair has a verdict on the one
-    that stands second in the scenario."""
+    """Every comparison of a run, from its `sample_frame`. With a gate, which has judged `looks` times by now,
+    each pair has a verdict on the one that stands second in the scenario."""
     groups: dict[str, list[CaseRun]] = {}
     for run in runs:
         if run.comparison:
             groups.setdefault(run.comparison, []).append(run)
-    return tuple(_compare(name, frame, cases, limits, alpha) for name, cases in groups.items())
+    return tuple(_compare(name, frame, cases, gate, looks) for name, cases in groups.items())
 
 
 def _compare(
-    name: str, frame: pd.DataFrame, cases: Sequence[CaseRun], limits: Limits | None, alpha: float
+    name: str, frame: pd.DataFrame, cases: Sequence[CaseRun], gate: Gate | None, looks: int
 ) -> ComparisonSummary:
     measure = "latency" if all(case.open for case in cases) else "service"
     times = {case.id: observed(frame[frame["case"].eq(case.id)], measure) for case in cases}
@@ -45,10 +45,10 @@ def _compare(
     if note:
         return ComparisonSummary(name, measure, (), (), note)
     couples = list(combinations([case.id for case in cases], 2))
-    level = 1 - (1 - LEVEL) / (len(couples) if limits is None else 1)
+    level = 1 - (1 - LEVEL) / (len(couples) if gate is None else 1)
     strata = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
     pairs = tuple(
-        _pair(couple, each, limits, alpha, level) for couple, each in strata.items() if each is not None
+        _pair(couple, each, gate, looks, level) for couple, each in strata.items() if each is not None
     )
     if not pairs:
         fewest = min(map(len, times.values()))
@@ -84,14 +84,13 @@ def _unmatched(times: Mapping[str, Floats]) -> str:
     )
 
 
-def _pair(
-    couple: tuple[str, str], strata: Strata, limits: Limits | None, alpha: float, level: float
-) -> Paired:
-    if limits is None:
+def _pair(couple: tuple[str, str], strata: Strata, gate: Gate | None, looks: int, level: float) -> Paired:
+    if gate is None:
         ratios, lost = compare_strata(strata, None, level=level)
         return Paired(*couple, strata.count, level, ratios, lost)
-    ratios, lost = compare_strata(strata, limits.effect, alpha=alpha, level=level)
-    return judge(Paired(*couple, strata.count, level, ratios, lost, alpha), limits)
+    alpha = alpha_of(gate, looks)
+    ratios, lost = compare_strata(strata, gate.limits.effect, alpha=alpha, level=level)
+    return judge(Paired(*couple, strata.count, level, ratios, lost, alpha), gate.limits)
 
 
 def _places(times: Mapping[str, Floats], pairs: Sequence[Paired]) -> tuple[Place, ...]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.model import Limits, Lost, Paired, Ratio, Verdict
+from bench.analysis.paired import ALPHA
+from bench.model import Gate, Limits, Lost, Paired, Ratio, Verdict
 
-DEFAULT_LIMITS = Limits(
-    effect={"p50": 0.02, "p95": 0.04, "p99": 0.08}, limit={"p50": 0.05, "p95": 0.10, "p99": 0.50}
-)
 LOOKS = (0.008, 0.002)
-"""What a gate that may go on for a second stage spends of its alpha at each look; together 1 %, whatever the
-looks have to do with each other (Bonferroni). The second has twice the messages and can do with less."""
+"""What a gate of two stages spends of its alpha at each look; together 1 %, whatever the looks have to do
+with each other (Bonferroni). The second has twice the messages and can do with less."""
+
+
+def alpha_of(gate: Gate, looks: int) -> float:
+    """What a gate may spend at its latest look."""
+    return ALPHA if gate.stages == 1 else LOOKS[looks - 1]
 
 
 def judge(paired: Paired, limits: Limits) -> Paired:
@@ -27,7 +30,7 @@ def judge(paired: Paired, limits: Limits) -> Paired:
     if slower:
         return replace(paired, verdict=Verdict.REGRESSION, reasons=tuple(slower))
     open_ends = [text for ratio in paired.ratios if (text := _doubt(ratio, limits))]
-    if paired.lost is not None and paired.lost.high > limits.failed:
+    if paired.lost is not None and paired.lost.high > limits.lost:
         open_ends.append(_lost_doubt(paired.lost, limits))
     if open_ends:
         return replace(paired, verdict=Verdict.INCONCLUSIVE, reasons=tuple(open_ends))
@@ -58,7 +61,7 @@ def _doubt(ratio: Ratio, limits: Limits) -> str | None:
 
 
 def _lost_doubt(lost: Lost, limits: Limits) -> str:
-    return f"up to {lost.high:.2%} more messages may be lost; the limit is {limits.failed:.2%}"
+    return f"up to {lost.high:.2%} more messages may be lost; the limit is {limits.lost:.2%}"
 
 
 def _shown(ratio: Ratio) -> str:

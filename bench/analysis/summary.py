@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bench.analysis.checks import check_round_trips, disputes, referee
+from bench.analysis.comparisons import compare_cases
 from bench.analysis.frame import Mask, Tabular, flags, numbers, only, outcomes, present, span_ns, timed
 from bench.analysis.generator import check_generator
 from bench.analysis.groups import listed
@@ -56,7 +57,11 @@ def summarize(frame: pd.DataFrame, manifest: Manifest, takes: Logs, wires: Wires
         )
         for run in runs
     ]
-    return Summary(run=_info(manifest, cases), cases=_add_unmatched(cases, manifest.thresholds))
+    return Summary(
+        run=_info(manifest, cases),
+        cases=_add_unmatched(cases, manifest.thresholds),
+        comparisons=compare_cases(frame, manifest.cases, manifest.gate, manifest.looks),
+    )
 
 
 def _equal(frame: pd.DataFrame, case: str) -> Mask:

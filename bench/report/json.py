@@ -30,7 +30,13 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame | None = None) 
 
     A value that is not finite (a percentile that ranks among the failures) is null too.
     """
-    document = {"schema": SCHEMA, "run": summary.run, "cases": summary.cases, "answer": answer}
+    document = {
+        "schema": SCHEMA,
+        "run": summary.run,
+        "cases": summary.cases,
+        "comparisons": summary.comparisons,
+        "answer": answer,
+    }
     return dump(document)
 
 

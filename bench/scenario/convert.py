@@ -9,10 +9,12 @@ from dataclasses import replace
 
 from bench.errors import RefusedError, ScenarioError
 from bench.model import (
+    DEFAULT_LIMITS,
     Auth,
     Case,
     Connection,
     Fault,
+    Gate,
     Load,
     MessageSpec,
     Network,
@@ -333,6 +335,18 @@ def comparison(keys: Sequence[str], alike: Mapping[str, str]) -> str:
         return ""
     where = ", ".join(f"{key}={text}" for key, text in sorted(alike.items()))
     return f"{' and '.join(keys)} at {where}" if where else " and ".join(keys)
+
+
+def gate_of(values: form.GateForm | float | None, *, given: bool) -> Gate | None:
+    """The verdict that is asked for; None where the scenario has no key `gate`."""
+    if not given:
+        return None
+    whole = values if isinstance(values, form.GateForm) else form.GateForm(limit=values)
+    if isinstance(whole.limit, form.LimitsForm):
+        own = {name: share for name, share in whole.limit if share is not None}
+    else:
+        own = dict.fromkeys(DEFAULT_LIMITS.limit, whole.limit) if whole.limit is not None else {}
+    return Gate(DEFAULT_LIMITS.within(own), whole.stages)
 
 
 def load_of(values: Form) -> Load:

@@ -10,6 +10,7 @@ from bench.scenario import form
 
 SCHEMA_URI = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, object]
+_IN_A_PROFILE = ("description", "tags", "compare", "gate", "matrix", "thresholds")
 _LOAD_FORMS = {model: kind.__name__ for model, kind in form.LOADS.items()}
 
 
@@ -30,7 +31,10 @@ def file_schema() -> Schema:
         "description": "Laid over the scenario by --profile, key by key.",
         "additionalProperties": False,
         "properties": {
-            **{key: properties[key] for key in ("description", "tags", "compare", "matrix", "thresholds")},
+            **{
+                key: properties[key]
+                for key in ("description", "tags", "compare", "gate", "matrix", "thresholds")
+            },
             **varying,
             "load": {"$ref": "#/$defs/AnyLoad"},
         },

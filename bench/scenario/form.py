@@ -33,6 +33,7 @@ from bench.scenario.values import (
     Duration,
     Extension,
     InFlight,
+    Limit,
     Mode,
     Order,
     Provider,
@@ -304,6 +305,25 @@ class RetryForm(Form):
     base: Span = Field(1_000_000_000, description="The bound before the second attempt; it doubles.")
 
 
+class LimitsForm(Form):
+    """How much slower each percentile may be."""
+
+    p50: Limit = None
+    p95: Limit = None
+    p99: Limit = None
+
+
+class GateForm(Form):
+    """A verdict on the second of two variants."""
+
+    limit: Annotated[
+        Annotated[Limit, Tag("short")] | Annotated[LimitsForm, Tag("full")], Discriminator(_short_or_full)
+    ] = Field(None, description="How much slower it may be: a share, one for each percentile, or default.")
+    stages: Annotated[int, Field(ge=1, le=2)] = Field(
+        2, description="2: an inconclusive verdict is sought once more, with as many messages again."
+    )
+
+
 class SmtpForm(Form):
     """Whether extensions that save round trips may be used."""
 
@@ -367,6 +387,12 @@ class CaseForm(Form):
     compare: Compared = Field(
         (), description="Keys of the matrix whose values are compared: their cases run interleaved in time."
     )
+    gate: (
+        Annotated[
+            Annotated[Limit, Tag("short")] | Annotated[GateForm, Tag("full")], Discriminator(_short_or_full)
+        ]
+        | None
+    ) = Field(None, description="What is compared, two variants of one key, is judged: may the second pass?")
 
 
 SECTIONS: dict[str, type[Form]] = {
@@ -384,14 +410,16 @@ SECTIONS: dict[str, type[Form]] = {
     "template": TemplateForm,
     "pool": PoolForm,
     "retry": RetryForm,
+    "gate": GateForm,
+    "gate.limit": LimitsForm,
     "smtp": SmtpForm,
 }
 """The model of each section but `load`, by dotted name."""
 WHOLE_FILE = ("matrix", "thresholds", "profiles")
 """Top-level keys that stand beside the case's own."""
-SCENARIO_ONLY = ("version", "name", "description", "tags", "compare")
+SCENARIO_ONLY = ("version", "name", "description", "tags", "compare", "gate")
 """Keys that cannot vary."""
-SHORT_FORMS = {"tls": "mode", "retry": "on"}
+SHORT_FORMS = {"tls": "mode", "retry": "on", "gate": "limit"}
 """Sections that may be written as one scalar, and the key that scalar stands for."""
 
 
@@ -414,5 +442,7 @@ def dotted_keys() -> tuple[str, ...]:
     """Every key that may vary, by its dotted name: `provider`, `network`, `network.rtt`, ..."""
     names = [key for key in keys_of(CaseForm) if key not in SCENARIO_ONLY]
     for section in (*SECTIONS, "load"):
+        if section.partition(".")[0] in SCENARIO_ONLY:
+            continue
         names += [f"{section}.{key}" for key in section_keys(section) if section]
     return tuple(names)

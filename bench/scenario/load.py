@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from bench.errors import ScenarioError
 from bench.model import Case, Scenario, Threshold
 from bench.scenario import form, matrix
-from bench.scenario.convert import Converter
+from bench.scenario.convert import Converter, gate_of
 from bench.scenario.mail import Check, note_unsendable
 from bench.scenario.matrix import Point
 from bench.scenario.overlay import apply_override, choose_profile, merge, parse_override
@@ -83,6 +83,7 @@ class _Loader:
             cases=cases,
             thresholds=thresholds,
             compare=first.compare,
+            gate=gate_of(first.gate, given="gate" in first.model_fields_set),
         )
 
     def _compose(self, source: bytes) -> Node:
@@ -185,6 +186,7 @@ class _Loader:
         groups: dict[str, list[Case]] = {}
         for case in cases:
             groups.setdefault(case.comparison, []).append(case)
+        self._check_gate(keys, groups, tree)
         for first, *others in groups.values() if keys else ():
             if not others:
                 text = f"there is nothing to compare {first.id} with; name other keys, or exclude it"
@@ -193,6 +195,19 @@ class _Loader:
                 self._problems.add(node, f"{first.id} and what it is compared with differ in their load")
             elif any(case.workers > 1 for case in (first, *others)):
                 self._problems.add(node, "cases that are compared run in one process; remove workers")
+
+    def _check_gate(self, keys: Sequence[str], groups: Mapping[str, list[Case]], tree: Node) -> None:
+        """A verdict is on the second of two variants."""
+        gate = tree.entries.get("gate")
+        if gate is None:
+            return
+        if not keys:
+            self._problems.add(gate, "judges what is compared; add compare: with a key of the matrix")
+        for name, cases in groups.items():
+            if keys and len(cases) != 2:
+                text = f"judges the second of two variants, and {name} has {len(cases)}"
+                self._problems.add(gate, text)
+                return
 
     def _check_messages(self, cases: tuple[Case, ...], points: list[Point]) -> None:
         """Have each message built once for each way it travels; cases of a matrix share theirs."""

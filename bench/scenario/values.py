@@ -110,6 +110,26 @@ Share = Annotated[
 ]
 
 
+def _limit(value: object) -> float | None:
+    """A share; None for `default`."""
+    return None if value in ("default", None) else _share(value)
+
+
+Limit = Annotated[
+    float | None,
+    PlainValidator(_limit),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9.]+\s*%$"},
+                {"type": "number"},
+                {"const": "default"},
+            ]
+        }
+    ),
+]
+
+
 def _recipients(value: object) -> int | str:
     if isinstance(value, str) and value:
         return value

@@ -65,6 +65,7 @@ def create_run(
             tool_version=__version__,
             facts=dict(facts),
             thresholds=scenario.thresholds,
+            gate=scenario.gate,
             cases=(),
             config_hash=config_hash,
         )

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 
 from bench.analysis.comparisons import compare_cases, observed
-from bench.analysis.gate import DEFAULT_LIMITS
-from bench.model import CaseRun, Verdict
+from bench.model import DEFAULT_LIMITS, CaseRun, Gate, Verdict
+
+GATE = Gate(DEFAULT_LIMITS)
 
 
 def run(case: str, *, opened: bool = True) -> CaseRun:
@@ -91,16 +92,16 @@ def test_overlapping_groups_share_a_letter() -> None:
 def test_a_gate_judges_the_second() -> None:
     runs = [run("base", opened=False), run("head", opened=False)]
     frame = pd.concat([rows("base", spread(1.0, 1)), rows("head", spread(1.2, 2))])
-    (found,) = compare_cases(frame, runs, DEFAULT_LIMITS)
+    (found,) = compare_cases(frame, runs, GATE)
     assert found.measure == "service"
     assert found.pairs[0].verdict is Verdict.REGRESSION
-    (back,) = compare_cases(frame, runs[::-1], DEFAULT_LIMITS)
+    (back,) = compare_cases(frame, runs[::-1], GATE)
     assert back.pairs[0].verdict is not Verdict.REGRESSION
 
 
 def test_unequal_numbers_are_not_paired() -> None:
     frame = pd.concat([rows("a", spread(1.0, 1)), rows("b", spread(1.0, 2, count=300))])
-    (found,) = compare_cases(frame, [run("a"), run("b")], DEFAULT_LIMITS)
+    (found,) = compare_cases(frame, [run("a"), run("b")], GATE)
     assert not found.pairs
     assert "1500" in found.note
     assert "300" in found.note
@@ -108,6 +109,6 @@ def test_unequal_numbers_are_not_paired() -> None:
 
 def test_too_few_are_not_compared() -> None:
     frame = pd.concat([rows("a", spread(1.0, 1, count=40)), rows("b", spread(1.0, 2, count=40))])
-    (found,) = compare_cases(frame, [run("a"), run("b")], DEFAULT_LIMITS)
+    (found,) = compare_cases(frame, [run("a"), run("b")], GATE)
     assert not found.pairs
     assert "40 messages" in found.note

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.analysis.gate import DEFAULT_LIMITS, LOOKS, change, judge
+from bench.analysis.gate import LOOKS, change, judge
 from bench.analysis.paired import ALPHA
-from bench.model import Lost, Paired, Ratio, Verdict
+from bench.model import DEFAULT_LIMITS, Lost, Paired, Ratio, Verdict
 
 
 def ratio(

@@ -8,7 +8,6 @@ import math
 import numpy as np
 import pytest
 
-from bench.analysis.gate import DEFAULT_LIMITS
 from bench.analysis.paired import (
     ALPHA,
     QUANTILES,
@@ -26,6 +25,7 @@ from bench.analysis.paired import (
     stratify,
 )
 from bench.analysis.quantiles import Floats, quantile_rank
+from bench.model import DEFAULT_LIMITS
 from tests.gate.noise import ALL_5, NOISES, SAME, base, two_sides
 
 
