@@ -299,7 +299,7 @@ def _summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answ
 
 
 def _exit_code(summary: Summary) -> ExitCode:
-    from bench.model import ThresholdVerdict
+    from bench.model import ThresholdVerdict, Verdict
 
     codes = [ExitCode.PASS]
     if summary.run.state != "complete":  # an aborted run passes nothing, whatever it had measured
@@ -312,6 +312,11 @@ def _exit_code(summary: Summary) -> ExitCode:
             codes.append(ExitCode.THRESHOLD_FAILED)
         if ThresholdVerdict.INCONCLUSIVE in verdicts:
             codes.append(ExitCode.INCONCLUSIVE)
+    judged = {comparison.verdict for comparison in summary.comparisons}
+    if Verdict.REGRESSION in judged:
+        codes.append(ExitCode.THRESHOLD_FAILED)
+    if Verdict.INCONCLUSIVE in judged:
+        codes.append(ExitCode.INCONCLUSIVE)
     return ExitCode.worst(codes)
 
 

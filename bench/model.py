@@ -881,11 +881,6 @@ class Paired:
     ratios: tuple[Ratio, ...]
     lost: Lost | None
     """None where every message of both was accepted."""
-    alpha: float | None = None
-    """At most so often a gate that finds a regression is wrong; None where none was asked for a verdict."""
-    verdict: Verdict | None = None
-    reasons: tuple[str, ...] = ()
-    """Of the verdict, the decisive one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -911,6 +906,12 @@ class ComparisonSummary:
     """By the median; none where nothing can be said."""
     note: str = ""
     """Why nothing can be said, where that is so."""
+    verdict: Verdict | None = None
+    """On the second of two, where a gate asked for it."""
+    reasons: tuple[str, ...] = ()
+    """Of the verdict."""
+    alpha: float | None = None
+    """What the verdict spent: at most so often it finds a regression where there is none."""
 
 
 @dataclass(frozen=True, slots=True)

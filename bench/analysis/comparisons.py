@@ -18,7 +18,7 @@ from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
 from bench.analysis.gate import alpha_of, judge
 from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, stratify
 from bench.analysis.quantiles import Floats, quantile_rank
-from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place
+from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place, Verdict
 
 UNEVEN = 0.02
 """By how much the numbers of two variants' observations may differ; after that their slots do not match."""
@@ -28,7 +28,7 @@ def compare_cases(
     frame: pd.DataFrame, runs: Sequence[CaseRun], gate: Gate | None, looks: int = 1
 ) -> tuple[ComparisonSummary, ...]:
     """Every comparison of a run, from its `sample_frame`. With a gate, which has judged `looks` times by now,
-    each pair has a verdict on the one that stands second in the scenario."""
+    there is a verdict on the case that stands second in the scenario."""
     groups: dict[str, list[CaseRun]] = {}
     for run in runs:
         if run.comparison:
@@ -41,19 +41,42 @@ def _compare(
 ) -> ComparisonSummary:
     measure = "latency" if all(case.open for case in cases) else "service"
     times = {case.id: observed(frame[frame["case"].eq(case.id)], measure) for case in cases}
+    couples = list(combinations(times, 2))
+    found = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
+    strata = {couple: each for couple, each in found.items() if each is not None}
     note = _unmatched(times)
+    if not note and len(strata) < len(couples):
+        note = f"{min(map(len, times.values()))} messages a variant are too few to compare"
     if note:
-        return ComparisonSummary(name, measure, (), (), note)
-    couples = list(combinations([case.id for case in cases], 2))
-    level = 1 - (1 - LEVEL) / (len(couples) if gate is None else 1)
-    strata = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
-    pairs = tuple(
-        _pair(couple, each, gate, looks, level) for couple, each in strata.items() if each is not None
+        verdict = None if gate is None else Verdict.INCONCLUSIVE
+        return ComparisonSummary(name, measure, (), (), note, verdict)
+    if gate is None:
+        pairs = _each_with_each(strata)
+        return ComparisonSummary(name, measure, pairs, _places(times, pairs))
+    return _judged(name, measure, times, strata, gate, alpha_of(gate, looks))
+
+
+def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, ...]:
+    level = 1 - (1 - LEVEL) / len(strata)
+    return tuple(
+        Paired(*couple, each.count, level, *compare_strata(each, None, level=level))
+        for couple, each in strata.items()
     )
-    if not pairs:
-        fewest = min(map(len, times.values()))
-        return ComparisonSummary(name, measure, (), (), f"{fewest} messages a variant are too few to compare")
-    return ComparisonSummary(name, measure, pairs, _places(times, pairs))
+
+
+def _judged(
+    name: str,
+    measure: str,
+    times: Mapping[str, Floats],
+    strata: Mapping[tuple[str, str], Strata],
+    gate: Gate,
+    alpha: float,
+) -> ComparisonSummary:
+    ((couple, two),) = strata.items()
+    pair = Paired(*couple, two.count, LEVEL, *compare_strata(two, gate.limits.effect, alpha=alpha))
+    verdict, reasons = judge(pair, gate.limits, alpha)
+    places = _places(times, (pair,))
+    return ComparisonSummary(name, measure, (pair,), places, verdict=verdict, reasons=reasons, alpha=alpha)
 
 
 def observed(rows: pd.DataFrame, measure: str) -> Floats:
@@ -82,15 +105,6 @@ def _unmatched(times: Mapping[str, Floats]) -> str:
         f"{most} has {counts[most]} observations and {fewest} {counts[fewest]}: they do not stand slot by "
         "slot beside each other, so nothing is said of them"
     )
-
-
-def _pair(couple: tuple[str, str], strata: Strata, gate: Gate | None, looks: int, level: float) -> Paired:
-    if gate is None:
-        ratios, lost = compare_strata(strata, None, level=level)
-        return Paired(*couple, strata.count, level, ratios, lost)
-    alpha = alpha_of(gate, looks)
-    ratios, lost = compare_strata(strata, gate.limits.effect, alpha=alpha, level=level)
-    return judge(Paired(*couple, strata.count, level, ratios, lost, alpha), gate.limits)
 
 
 def _places(times: Mapping[str, Floats], pairs: Sequence[Paired]) -> tuple[Place, ...]:

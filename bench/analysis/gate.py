@@ -6,8 +6,6 @@ slowdown is shown to be less than the limit. What lies between is inconclusive, 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from bench.analysis.paired import ALPHA
 from bench.model import Gate, Limits, Lost, Paired, Ratio, Verdict
 
@@ -21,24 +19,19 @@ def alpha_of(gate: Gate, looks: int) -> float:
     return ALPHA if gate.stages == 1 else LOOKS[looks - 1]
 
 
-def judge(paired: Paired, limits: Limits) -> Paired:
-    """The same with a verdict. Needs p-values (`alpha` given)."""
-    assert paired.alpha is not None
-    slower = [text for ratio in paired.ratios if (text := _regression(ratio, limits, paired.alpha))]
-    if paired.lost is not None and (paired.lost.p or 0.0) <= paired.alpha:
+def judge(paired: Paired, limits: Limits, alpha: float) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict on a pair that has p-values, and its reasons."""
+    slower = [text for ratio in paired.ratios if (text := _regression(ratio, limits, alpha))]
+    if paired.lost is not None and paired.lost.p is not None and paired.lost.p <= alpha:
         slower.append(f"more messages are lost: {paired.lost.b:.2%} instead of {paired.lost.a:.2%}")
     if slower:
-        return replace(paired, verdict=Verdict.REGRESSION, reasons=tuple(slower))
+        return Verdict.REGRESSION, tuple(slower)
     open_ends = [text for ratio in paired.ratios if (text := _doubt(ratio, limits))]
     if paired.lost is not None and paired.lost.high > limits.lost:
         open_ends.append(_lost_doubt(paired.lost, limits))
     if open_ends:
-        return replace(paired, verdict=Verdict.INCONCLUSIVE, reasons=tuple(open_ends))
-    return replace(paired, verdict=Verdict.PASS, reasons=tuple(map(_shown, _judged(paired))))
-
-
-def _judged(paired: Paired) -> list[Ratio]:
-    return [ratio for ratio in paired.ratios if ratio.p is not None]
+        return Verdict.INCONCLUSIVE, tuple(open_ends)
+    return Verdict.PASS, tuple(_shown(ratio) for ratio in paired.ratios if ratio.p is not None)
 
 
 def _regression(ratio: Ratio, limits: Limits, alpha: float) -> str | None:

@@ -79,7 +79,7 @@ def test_each_with_each_and_who_cannot_be_told_apart() -> None:
     assert found.pairs[0].level == pytest.approx(1 - 0.05 / 3)
     assert {place.id: place.groups for place in found.places} == {"one": "a", "other": "a", "slow": "b"}
     assert found.places[2].id == "slow"
-    assert all(pair.verdict is None for pair in found.pairs)
+    assert found.verdict is None
 
 
 def test_overlapping_groups_share_a_letter() -> None:
@@ -94,9 +94,9 @@ def test_a_gate_judges_the_second() -> None:
     frame = pd.concat([rows("base", spread(1.0, 1)), rows("head", spread(1.2, 2))])
     (found,) = compare_cases(frame, runs, GATE)
     assert found.measure == "service"
-    assert found.pairs[0].verdict is Verdict.REGRESSION
+    assert found.verdict is Verdict.REGRESSION
     (back,) = compare_cases(frame, runs[::-1], GATE)
-    assert back.pairs[0].verdict is not Verdict.REGRESSION
+    assert back.verdict is not Verdict.REGRESSION
 
 
 def test_unequal_numbers_are_not_paired() -> None:
@@ -105,6 +105,7 @@ def test_unequal_numbers_are_not_paired() -> None:
     assert not found.pairs
     assert "1500" in found.note
     assert "300" in found.note
+    assert found.verdict is Verdict.INCONCLUSIVE
 
 
 def test_too_few_are_not_compared() -> None:

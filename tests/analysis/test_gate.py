@@ -18,47 +18,45 @@ def ratio(
 FINE = (ratio("p50", 1.0, 0.98, 1.02), ratio("p95", 1.01, 0.97, 1.05), ratio("p99", 1.0, 0.8, 1.2))
 
 
-def judged(*ratios: Ratio, lost: Lost | None = None) -> Paired:
+def judged(*ratios: Ratio, lost: Lost | None = None) -> tuple[Verdict, tuple[str, ...]]:
     rest = [each for each in FINE if each.quantity not in {one.quantity for one in ratios}]
-    return judge(Paired("a", "b", 1500, 0.95, (*ratios, *rest), lost, ALPHA), DEFAULT_LIMITS)
+    return judge(Paired("a", "b", 1500, 0.95, (*ratios, *rest), lost), DEFAULT_LIMITS, ALPHA)
 
 
 def test_shown_to_be_within_the_limits_passes() -> None:
-    found = judged()
-    assert found.verdict is Verdict.PASS
-    assert len(found.reasons) == 3
+    verdict, reasons = judged()
+    assert verdict is Verdict.PASS
+    assert len(reasons) == 3
 
 
 def test_significant_and_large_is_a_regression() -> None:
-    found = judged(ratio("p50", 1.08, 1.05, 1.11, p=0.001))
-    assert found.verdict is Verdict.REGRESSION
-    assert found.reasons == (
-        "p50 8.0 % slower (5.0 % slower to 11.0 % slower), where at most 2.0% does not count",
-    )
+    verdict, reasons = judged(ratio("p50", 1.08, 1.05, 1.11, p=0.001))
+    assert verdict is Verdict.REGRESSION
+    assert reasons == ("p50 8.0 % slower (5.0 % slower to 11.0 % slower), where at most 2.0% does not count",)
 
 
 def test_significant_and_small_is_none() -> None:
-    assert judged(ratio("p50", 1.019, 1.01, 1.03, p=0.001)).verdict is Verdict.PASS
+    assert judged(ratio("p50", 1.019, 1.01, 1.03, p=0.001))[0] is Verdict.PASS
 
 
 def test_large_and_not_significant_is_inconclusive() -> None:
-    found = judged(ratio("p95", 1.2, 0.9, 1.4, p=0.3))
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert "limit of 10%" in found.reasons[0]
+    verdict, reasons = judged(ratio("p95", 1.2, 0.9, 1.4, p=0.3))
+    assert verdict is Verdict.INCONCLUSIVE
+    assert "limit of 10%" in reasons[0]
 
 
 def test_an_interval_without_end_is_inconclusive() -> None:
-    assert judged(ratio("p99", None, None, None)).verdict is Verdict.INCONCLUSIVE
+    assert judged(ratio("p99", None, None, None))[0] is Verdict.INCONCLUSIVE
 
 
 def test_significant_as_the_percentile_is_that_of_a_lost_message() -> None:
-    found = judged(ratio("p95", None, None, None, p=0.001))
-    assert found.verdict is Verdict.REGRESSION
-    assert "lost" in found.reasons[0]
+    verdict, reasons = judged(ratio("p95", None, None, None, p=0.001))
+    assert verdict is Verdict.REGRESSION
+    assert "lost" in reasons[0]
 
 
 def test_a_percentile_with_too_few_messages_decides_nothing() -> None:
-    assert judged(ratio("p99", 2.0, None, None, p=None)).verdict is Verdict.PASS
+    assert judged(ratio("p99", 2.0, None, None, p=None))[0] is Verdict.PASS
 
 
 @pytest.mark.parametrize(
@@ -70,7 +68,7 @@ def test_a_percentile_with_too_few_messages_decides_nothing() -> None:
     ],
 )
 def test_lost_messages_are_part_of_the_family(lost: Lost, verdict: Verdict) -> None:
-    assert judged(lost=lost).verdict is verdict
+    assert judged(lost=lost)[0] is verdict
 
 
 def test_two_looks_spend_what_one_would() -> None:
