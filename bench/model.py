@@ -205,13 +205,15 @@ class ServiceTime:
     """How long the mock takes to decide: `constant`, or drawn per message from a seeded distribution."""
 
     kind: str = "constant"
-    """constant | lognormal | exponential | uniform"""
+    """constant | lognormal | exponential | uniform | observed"""
     p50_ns: int = 0
-    """constant: the value; lognormal: the median; exponential: the mean; uniform: the low end."""
+    """constant: the value; lognormal, observed: the median; exponential: the mean; uniform: the low end."""
     sigma: float = 0.0
     """lognormal: the standard deviation of the logarithm."""
     high_ns: int = 0
     """uniform: the high end."""
+    values_ns: tuple[int, ...] = ()
+    """observed: what is drawn from, each as likely as the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,9 +33,10 @@ def _sampler(spec: ServiceTime, rng: Random) -> Callable[[], int]:
             return lambda: round(base * rng.expovariate(1.0))
         case "uniform":
             return lambda: round(rng.uniform(base, spec.high_ns))
-    raise UsageError(
-        f"service time: unknown distribution {spec.kind!r}; known: constant, lognormal, exponential, uniform"
-    )
+        case "observed" if spec.values_ns:
+            return lambda: rng.choice(spec.values_ns)
+    known = "constant, lognormal, exponential, uniform, observed"
+    raise UsageError(f"service time: unknown distribution {spec.kind!r}; known: {known}")
 
 
 class Quota(NamedTuple):

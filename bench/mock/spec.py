@@ -132,9 +132,13 @@ def _network(value: object) -> Network:
 def _service_time(value: object) -> ServiceTime:
     if not isinstance(value, dict):
         raise TypeError("service_time: not an object")
-    numbers = _numbers({name: each for name, each in value.items() if name != "kind"})
+    numbers = _numbers({name: each for name, each in value.items() if name not in ("kind", "values_ns")})
     return ServiceTime(
-        str(value["kind"]), int(numbers["p50_ns"]), float(numbers["sigma"]), int(numbers["high_ns"])
+        str(value["kind"]),
+        int(numbers["p50_ns"]),
+        float(numbers["sigma"]),
+        int(numbers["high_ns"]),
+        tuple(map(int, value["values_ns"])),
     )
 
 

@@ -47,6 +47,7 @@ from bench.scenario.target import (
     tls_mode,
 )
 from bench.scenario.tree import Node
+from bench.units import parse_duration
 
 ID_KEYS = ("provider", "transport", "connection")
 MOCK_HOST = "127.0.0.1"
@@ -232,11 +233,28 @@ class Converter:
             return ServiceTime("lognormal", planted.lognormal.p50, sigma=planted.lognormal.sigma)
         if planted.exponential is not None:
             return ServiceTime("exponential", planted.exponential.mean)
+        if planted.observed is not None:
+            return self._observed(planted.observed, tree.nearest("mock.service_time.observed"))
         assert planted.uniform is not None
         if planted.uniform.low > planted.uniform.high:
             at = tree.nearest("mock.service_time.uniform")
             self._problems.add(at, "low must not be more than high")
         return ServiceTime("uniform", planted.uniform.low, high_ns=planted.uniform.high)
+
+    def _observed(self, name: str, at: Node) -> ServiceTime:
+        times: list[int] = []
+        try:
+            for number, line in enumerate(self._files.content(name, at).decode("utf-8").splitlines(), 1):
+                try:
+                    times += [parse_duration(line.strip())] if line.strip() else []
+                except ValueError as error:
+                    raise ValueError(f"{name}, line {number}: {error}") from None
+            if not 1 <= len(times) <= known.MAX_OBSERVED:
+                raise ValueError(f"{name} holds {len(times)} durations; it takes 1 to {known.MAX_OBSERVED}")
+        except ValueError as error:  # among them text that is not UTF-8
+            self._problems.add(at, str(error))
+            return ServiceTime()
+        return ServiceTime("observed", sorted(times)[(len(times) - 1) // 2], values_ns=tuple(times))
 
     def _load(self, values: form.CaseForm, tree: Node) -> Load:
         load = load_of(values.load)

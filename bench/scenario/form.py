@@ -121,16 +121,21 @@ class UniformForm(Form):
 
 
 class ServiceTimeForm(Form):
-    """A distribution: exactly one of the three."""
+    """A distribution: exactly one of the four."""
 
     lognormal: LognormalForm | None = None
     exponential: ExponentialForm | None = None
     uniform: UniformForm | None = None
+    observed: str | None = Field(
+        None,
+        description="A file beside the scenario: a duration a line, each as likely as the others.",
+    )
 
     @model_validator(mode="after")
     def _one_distribution(self) -> ServiceTimeForm:
-        if sum(part is not None for part in (self.lognormal, self.exponential, self.uniform)) != 1:
-            raise ValueError("name one distribution: lognormal, exponential or uniform")
+        named = (self.lognormal, self.exponential, self.uniform, self.observed)
+        if sum(part is not None for part in named) != 1:
+            raise ValueError("name one distribution: lognormal, exponential, uniform or observed")
         return self
 
 

@@ -30,6 +30,8 @@ DEFAULT_MAX_IN_FLIGHT = 100
 DEFAULT_CONCURRENCY = 1
 MAX_WORKERS = 64
 """Most processes that may share the load of a case."""
+MAX_OBSERVED = 10_000
+"""Durations that a file of service times may hold."""
 MAX_CASES = 1000
 MAX_BATCH = 10_000
 """More messages than any provider takes in a call; what one takes is the provider's affair."""

@@ -161,5 +161,7 @@ def mean_ns(service_time: ServiceTime) -> float:
             return service_time.p50_ns * math.exp(service_time.sigma**2 / 2)
         case "uniform":
             return (service_time.p50_ns + service_time.high_ns) / 2
+        case "observed":
+            return math.fsum(service_time.values_ns) / len(service_time.values_ns)
         case _:
             return service_time.p50_ns

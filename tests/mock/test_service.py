@@ -55,6 +55,15 @@ def test_uniform(q: float) -> None:
     assert values[-1] <= 9_000_000
 
 
+def test_observed_values_are_drawn_alike() -> None:
+    drawn = draw("observed", values_ns=(1, 2, 2, 7))
+    assert {value: round(drawn.count(value) / len(drawn), 1) for value in set(drawn)} == {
+        1: 0.2,
+        2: 0.5,
+        7: 0.2,
+    }
+
+
 def test_the_seed_decides() -> None:
     assert draw("lognormal", sigma=0.25) == draw("lognormal", sigma=0.25)
     assert draw("lognormal", sigma=0.25) != draw("lognormal", sigma=0.25, seed=2)

@@ -8,6 +8,7 @@ from bench.errors import ScenarioError
 from bench.model import (
     Case,
     Connection,
+    Limits,
     Load,
     Network,
     Scenario,
@@ -204,6 +205,36 @@ def test_load_models(tmp_path: Path, load_text: str, expected: Load) -> None:
 )
 def test_service_times(tmp_path: Path, text: str, expected: ServiceTime) -> None:
     assert only(load(tmp_path, SMALL + f"mock: {{service_time: {text}}}\n")).service_time == expected
+
+
+def test_service_times_observed_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "seen.txt").write_text("7ms\n\n 3ms \n5ms\n1s\n", encoding="utf-8")
+    case = only(load(tmp_path, SMALL + "mock: {service_time: {observed: seen.txt}}\n"))
+    expected = (7_000_000, 3_000_000, 5_000_000, 1_000_000_000)
+    assert case.service_time == ServiceTime("observed", 5_000_000, values_ns=expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "effect"),
+    [
+        ("default", {"p50": 0.05, "p95": 0.10, "p99": 0.50}, {"p50": 0.02, "p95": 0.04, "p99": 0.08}),
+        ("7%", dict.fromkeys(("p50", "p95", "p99"), 0.07), dict.fromkeys(("p50", "p95", "p99"), 0.07)),
+        (
+            "{limit: {p95: 30%}}",
+            {"p50": 0.05, "p95": 0.30, "p99": 0.50},
+            {"p50": 0.02, "p95": 0.30, "p99": 0.08},
+        ),
+    ],
+)
+def test_a_gate_has_limits_of_its_own_or_the_default_ones(
+    tmp_path: Path, text: str, limit: dict[str, float], effect: dict[str, float]
+) -> None:
+    pair = SMALL + "matrix: {connection: [pooled, unpooled]}\ncompare: connection\n"
+    gate = load(tmp_path, f"{pair}gate: {text}\n").gate
+    assert gate is not None
+    assert gate.limits == Limits(effect, limit)
+    assert gate.stages == 2
+    assert load(tmp_path, pair).gate is None
 
 
 def test_profile_is_laid_over_key_by_key(tmp_path: Path) -> None:
