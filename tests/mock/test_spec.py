@@ -18,8 +18,8 @@ from bench.model import Auth, Network, Secret, ServiceTime, TlsMode
         MockSpec("relay", upstream=("127.0.0.1", 25), network=Network(50_000_000, 1, 0.5)),
         MockSpec(
             "all", "sendgrid", "::1", 2525, TlsMode.IMPLICIT, ServiceTime("lognormal", 5, 0.25, 0, (3, 4)),
-            seed=7, log="/a b/ä", wire_log="w", auth_mechanisms=(), listen_any=True, resume=True, max_recipients=1,
-            max_message_bytes=2,
+            seed=7, log="/a b/ä", wire_log="w", auth_mechanisms=(), listen_any=True, resume=True,
+            max_recipients=1, max_message_bytes=2,
         ),
     ],
 )  # fmt: skip
