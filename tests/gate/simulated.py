@@ -1,0 +1,161 @@
+"""What the gate does with data whose truth is known: error rates, power, coverage and cost."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from bench.analysis.gate import LOOKS
+from bench.analysis.paired import QUANTILES, Levelled, compare_strata, interval, stratify
+from bench.analysis.quantiles import interval_ranks
+from bench.model import DEFAULT_LIMITS
+from tests.gate.noise import ALL_5, NOISES, SAME, Change, base, tail_10, two_sides
+from tests.gate.rules import RULES, ours
+
+PROCESSES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """How often each rule called B slower."""
+
+    noise: str
+    change: str
+    count: int
+    """Messages a side."""
+    rounds: int
+    by_rule: dict[str, int]
+
+
+def _change(name: str, noise: str) -> Change:
+    return {"none": SAME, "all +5 %": ALL_5, "p95 +10 %": tail_10(NOISES[noise])}[name]
+
+
+def _alarms(noise: str, change: str, count: int, rounds: int, seed: int) -> dict[str, int]:
+    rng, planted = np.random.default_rng(seed), _change(change, noise)
+    found = dict.fromkeys(RULES, 0)
+    for _ in range(rounds):
+        sides = two_sides(NOISES[noise], count, planted, rng)
+        for name, rule in RULES.items():
+            found[name] += rule(*sides)
+    return found
+
+
+def alarms(noise: str, change: str, count: int, rounds: int) -> Alarms:
+    """So many comparisons, and who calls B slower."""
+    shares = [rounds // PROCESSES + (number < rounds % PROCESSES) for number in range(PROCESSES)]
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        work = partial(_alarms, noise, change, count)
+        parts = list(pool.map(work, shares, range(100, 100 + PROCESSES)))
+    return Alarms(noise, change, count, rounds, {name: sum(part[name] for part in parts) for name in RULES})
+
+
+def two_stages(noise: str, count: int, rounds: int, seed: int = 7) -> int:
+    """How many of so many comparisons of alike variants end as a regression at the first or the second look,
+    were every one to go on: more than any gate does."""
+    rng, found = np.random.default_rng(seed), 0
+    for _ in range(rounds):
+        a, b = two_sides(NOISES[noise], 2 * count, SAME, rng)
+        found += ours(a[:count], b[:count], LOOKS[0]) or ours(a, b, LOOKS[1])
+    return found
+
+
+# ------------------------------------------------------------------------- coverage
+
+
+def _covered(noise: str, change: str, count: int, rounds: int, seed: int) -> dict[str, int]:
+    planted = _change(change, noise)
+    many = base(NOISES[noise], 4_000_000, np.random.default_rng(3))
+    truth = {
+        name: float(np.quantile(planted(many), q) / np.quantile(many, q)) for name, q in QUANTILES.items()
+    }
+    rng, held = np.random.default_rng(seed), dict.fromkeys(QUANTILES, 0)
+    for _ in range(rounds):
+        strata = stratify(*two_sides(NOISES[noise], count, planted, rng))
+        assert strata is not None
+        levelled = Levelled(strata)
+        for name, q in QUANTILES.items():
+            ratio = levelled.ratio(q)
+            assert ratio is not None
+            low, high = interval(levelled, q, ratio)
+            held[name] += (low or 0.0) <= truth[name] <= (high or math.inf)
+    return held
+
+
+def covered(noise: str, change: str, count: int, rounds: int) -> dict[str, float]:
+    """How often the interval of each ratio held the planted one."""
+    shares = [rounds // PROCESSES] * PROCESSES
+    with ProcessPoolExecutor(PROCESSES) as pool:
+        parts = list(pool.map(partial(_covered, noise, change, count), shares, (11, 12)))
+    return {name: sum(part[name] for part in parts) / sum(shares) for name in QUANTILES}
+
+
+def percentile_coverage(q: float, count: int, rounds: int, seed: int = 5) -> tuple[float, float]:
+    """Coverage of a percentile's 95 % interval: seen, and exact (binomial)."""
+    ranks = interval_ranks(count, q)
+    assert ranks is not None
+    lower, upper = ranks
+    rng, held = np.random.default_rng(seed), 0
+    truth = float(np.exp(0.25 * _normal_quantile(q)))
+    for _ in range(rounds):
+        ordered = np.sort(rng.lognormal(0, 0.25, count))
+        held += ordered[lower - 1] <= truth <= ordered[upper - 1]
+    exact = sum(math.comb(count, k) * q**k * (1 - q) ** (count - k) for k in range(lower, upper))
+    return held / rounds, exact
+
+
+def _normal_quantile(q: float) -> float:
+    from statistics import NormalDist
+
+    return NormalDist().inv_cdf(q)
+
+
+# ------------------------------------------------------------------------------ cost
+
+
+def decision_s(count: int) -> float:
+    """Seconds of a decision with all intervals, the best of five."""
+    sides = two_sides(NOISES["noisy"], count, ALL_5, np.random.default_rng(1))
+
+    def decide() -> None:
+        strata = stratify(*sides)
+        assert strata is not None
+        compare_strata(strata, DEFAULT_LIMITS.effect)
+
+    return min(_seconds(decide) for _ in range(5))
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def large_decision(count: int) -> tuple[float, float]:
+    """Seconds, and the peak of the memory of a process of its own in MiB, imports and the data included."""
+    script = (
+        "import resource, time; from tests.gate.simulated import decision_once; begun = time.perf_counter(); "
+        f"took = decision_once({count}); "
+        "print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    took, peak = done.stdout.split()
+    return float(took), float(peak)
+
+
+def decision_once(count: int) -> float:
+    """Seconds of one decision, the first of its process."""
+    sides = two_sides(NOISES["noisy"], count, ALL_5, np.random.default_rng(1))
+    begun = time.perf_counter()
+    strata = stratify(*sides)
+    assert strata is not None
+    compare_strata(strata, DEFAULT_LIMITS.effect)
+    return time.perf_counter() - begun
