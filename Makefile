@@ -80,9 +80,9 @@ test: .venv/.dev ## Run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
 # From a folder that shows the tests but not the tree's own `bench`.
-AS_INSTALLED := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios .venv/tests && cd .venv/tests && \
-    SENDBENCH_INSTALLED=1 PYTHONPATH="$(CURDIR)/.venv/tests" ../bin/python -P -m pytest \
-    -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider
+IN_TESTS := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios ../../reports .venv/tests && \
+    cd .venv/tests && SENDBENCH_INSTALLED=1 PYTHONPATH="$(CURDIR)/.venv/tests" ../bin/python -P
+AS_INSTALLED := $(IN_TESTS) -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider
 RUNS_FOR_EVERY_MESSAGE := protocol transports store worker integration \
     test_engine.py test_engine_shares.py test_message.py test_pacing.py
 
@@ -150,6 +150,11 @@ soak-short: .venv/.dev .venv/.project ## Two million messages: flat memory, full
 .PHONY: torture
 torture: .venv/.dev .venv/.project ## Faults, fuzz, kills, power losses and cancels by the million; an hour, in parts; writes reports/torture.md
 	@$(BIN)/python -m tests.torture $(ARGS)
+
+# As it is installed, as what is calibrated should be what runs elsewhere.
+.PHONY: calibrate-gate
+calibrate-gate: .venv/.dev .venv/.project ## How often the gate is wrong, and what it sees: simulated and in real runs; half an hour, writes reports/gate.md
+	@$(IN_TESTS) -m tests.gate $(ARGS)
 
 .PHONY: micro
 micro: .venv/.dev .venv/.project ## What the hot paths cost, against the baseline of this class of machine (ARGS=--store: make one)

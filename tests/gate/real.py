@@ -20,7 +20,7 @@ from bench.api import RunOptions, Stop, run_scenario
 from bench.model import Summary, Verdict
 from bench.scenario import load_scenario
 from bench.store import open_run
-from tests.gate.noise import MEDIAN_MS, NOISES, SAME, Change, base
+from tests.gate.noise import NOISES, Change, Floats, base
 from tests.gate.rules import RULES
 
 DRAWN = 10_000
@@ -35,6 +35,8 @@ compare: mock.service_time
 gate: {{stages: 1}}
 """
 RATE_PER_S = 400
+MEDIAN_MS = 50.0
+"""Of the service times: what a machine that others use makes late must stay small against it."""
 THIEF = """\
 import random, sys, time
 rng = random.Random(int(sys.argv[1]))
@@ -81,9 +83,7 @@ def _thief(seed: int | None) -> Iterator[None]:
             process.kill()
 
 
-def run_once(
-    scenario: Path, results: Path, seed: int
-) -> tuple[Summary, list[np.ndarray[tuple[int], np.dtype[np.float64]]]]:
+def run_once(scenario: Path, results: Path, seed: int) -> tuple[Summary, list[Floats]]:
     """A run's summary, and the times of both variants as the gate sees them."""
     loaded = load_scenario(scenario)
 
@@ -113,7 +113,7 @@ def tally(change: Change, count: int, rounds: int, *, stolen: bool, seed: int = 
     return found
 
 
-def _count(found: Tally, summary: Summary, times: list[np.ndarray[tuple[int], np.dtype[np.float64]]]) -> None:
+def _count(found: Tally, summary: Summary, times: list[Floats]) -> None:
     reasons = [
         reason for case in summary.cases if not case.generator.valid for reason in case.generator.reasons
     ]
@@ -132,8 +132,3 @@ def _count(found: Tally, summary: Summary, times: list[np.ndarray[tuple[int], np
             found.by_rule[name] += comparison.verdict is Verdict.REGRESSION
         else:
             found.by_rule[name] += rule(*times)
-
-
-def alike(rounds: int, count: int = 1000, *, stolen: bool) -> Tally:
-    """A against A."""
-    return tally(SAME, count, rounds, stolen=stolen)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from statistics import NormalDist
 
 import numpy as np
 
@@ -104,18 +105,12 @@ def percentile_coverage(q: float, count: int, rounds: int, seed: int = 5) -> tup
     assert ranks is not None
     lower, upper = ranks
     rng, held = np.random.default_rng(seed), 0
-    truth = float(np.exp(0.25 * _normal_quantile(q)))
+    truth = math.exp(0.25 * NormalDist().inv_cdf(q))
     for _ in range(rounds):
         ordered = np.sort(rng.lognormal(0, 0.25, count))
-        held += ordered[lower - 1] <= truth <= ordered[upper - 1]
+        held += bool(ordered[lower - 1] <= truth <= ordered[upper - 1])
     exact = sum(math.comb(count, k) * q**k * (1 - q) ** (count - k) for k in range(lower, upper))
     return held / rounds, exact
-
-
-def _normal_quantile(q: float) -> float:
-    from statistics import NormalDist
-
-    return NormalDist().inv_cdf(q)
 
 
 # ------------------------------------------------------------------------------ cost
@@ -142,8 +137,7 @@ def _seconds(work: Callable[[], None]) -> float:
 def large_decision(count: int) -> tuple[float, float]:
     """Seconds, and the peak of the memory of a process of its own in MiB, imports and the data included."""
     script = (
-        "import resource, time; from tests.gate.simulated import decision_once; begun = time.perf_counter(); "
-        f"took = decision_once({count}); "
+        f"import resource; from tests.gate.simulated import decision_once; took = decision_once({count}); "
         "print(took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
     )
     done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)

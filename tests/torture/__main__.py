@@ -6,17 +6,16 @@ Exit codes: 0 everything held, 1 something did not, 2 the command makes no sense
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tests.faults.test_catalogue import NOT_OVER
+from tests.resumable import Found, carry_out
 from tests.torture.cancelling import cancel_storm
 from tests.torture.counted import Counted, command_part, pytest_part
 from tests.torture.failing import every_file_call, every_socket_call
@@ -120,23 +119,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="these parts, done or not")
     parser.add_argument("--fresh", action="store_true", help="forget what is done")
     options = parser.parse_args(arguments)
-    state: dict[str, dict[str, object]] = {}
-    if STATE.exists() and not options.fresh:
-        state = json.loads(STATE.read_text(encoding="utf-8"))
-    for name in options.parts or [name for name in PARTS if name not in state]:
-        print(f"{name}: {PARTS[name][1]} ...", file=sys.stderr, flush=True)
-        begun = time.monotonic()
-        counted = PARTS[name][2]()
-        took_s, at = round(time.monotonic() - begun), datetime.now(UTC).isoformat()[:16]
-        state[name] = {**asdict(counted), "took_s": took_s, "at": at}
-        STATE.parent.mkdir(exist_ok=True)
-        STATE.write_text(json.dumps(state, indent=1), encoding="utf-8")
-        for each in counted.wrong[:5]:
-            print(f"  wrong: {each}", file=sys.stderr)
+    parts = {name: partial(_counted, part) for name, (_, _, part) in PARTS.items()}
+    state = carry_out(parts, STATE, options.parts, fresh=options.fresh)
     page = render(state)
     REPORT.write_text(page, encoding="utf-8")
     print(page)
     return int(any(each["wrong"] for each in state.values()))
+
+
+def _counted(part: Part) -> Found:
+    return asdict(part())
 
 
 def render(state: Mapping[str, Mapping[str, object]]) -> str:
