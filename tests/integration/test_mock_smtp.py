@@ -454,3 +454,19 @@ def test_a_warning_where_others_can_reach_it() -> None:
     )  # fmt: skip
     assert b"warning: the mock can be reached by other machines at 0.0.0.0" in done.stderr
     assert json.loads(done.stdout)["smtp"]["host"] == "0.0.0.0"
+
+
+def test_a_mock_whose_run_was_killed_before_it_was_ready_goes_quietly() -> None:
+    """Nobody is there any more to be told where it listens."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "bench.mock"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT,
+    ) as process:  # fmt: skip
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.close()
+        process.stdin.write(MockSpec("smtp").to_json().encode() + b"\n")
+        process.stdin.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+        assert process.wait(20) == 0
