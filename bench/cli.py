@@ -7,6 +7,8 @@ imported by the command that needs it.
 from __future__ import annotations
 
 import json
+import os
+import resource
 import shutil
 import signal
 import sys
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from bench.mock.spec import MockSpec
     from bench.model import Answer, Case, Fault, Scenario, Summary
     from bench.permit import Permission
-    from bench.redact import Redactor
     from bench.store import StoredRun
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -38,6 +39,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 def main() -> NoReturn:
     """Run the command line and exit with a documented code."""
+    _keep_private()
     try:
         code = commands.main(standalone_mode=False, prog_name="sendbench")
         sys.exit(code if isinstance(code, int) else ExitCode.PASS)
@@ -57,6 +59,12 @@ def main() -> NoReturn:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _keep_private() -> None:
+    """What this process and those it starts write is for its user alone, and no core dump holds secrets."""
+    os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _ours(group: BaseExceptionGroup[BaseException]) -> BenchError:
@@ -120,34 +128,18 @@ def _build_message(case: Case) -> None:
     composer_for(case, "check", seed=0, date=utc_now())
 
 
-class _Redacted:
-    """A text stream that masks secrets in whatever is written to it."""
-
-    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
-        self._stream, self._redactor = stream, redactor
-
-    def write(self, text: str) -> int:
-        self._stream.write(self._redactor.text(text))
-        return len(text)
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._stream, name)
-
-
 @contextmanager
 def _masked(scenarios: Sequence[Scenario]) -> Iterator[None]:
-    """Masks the secrets of these scenarios in everything that is printed meanwhile."""
-    from bench.redact import Redactor, secrets_of
+    """Masks the secrets of these scenarios in everything that is printed meanwhile; should that end with an
+    error, then for good, as the error is still to be printed."""
+    from bench.providers.addresses import secrets_in
+    from bench.redact import MaskedStream, Redactor
 
-    redactor = Redactor(
-        each for scenario in scenarios for case in scenario.cases for each in secrets_of(case.auth)
-    )
+    redactor = Redactor(each for scenario in scenarios for each in secrets_in(scenario))
     stdout, stderr = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _Redacted(stdout, redactor), _Redacted(stderr, redactor)
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = stdout, stderr
+    sys.stdout, sys.stderr = MaskedStream(stdout, redactor), MaskedStream(stderr, redactor)
+    yield
+    sys.stdout, sys.stderr = stdout, stderr
 
 
 def _console(stream: TextIO) -> Console:
@@ -340,6 +332,7 @@ def _newest(results: Path) -> Path:
 def report(run_folder: Path | None, formats: str, out: Path | None, as_json: bool) -> int:
     """Write the report of a run folder (default: the newest), on any machine."""
     from bench.report import FORMATS
+    from bench.report.addresses import without_addresses
     from bench.store import open_run
 
     wanted = [each.strip() for each in formats.split(",") if each.strip()]
@@ -347,7 +340,7 @@ def report(run_folder: Path | None, formats: str, out: Path | None, as_json: boo
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     stored = open_run(run_folder or _newest(Path("results")))
-    parts = _summarise(stored, whole="samples" in wanted)
+    parts = without_addresses(*_summarise(stored, whole="samples" in wanted))
     if as_json:
         click.echo(FORMATS["json"].render(*parts).decode("utf-8"))
         return _exit_code(parts[0])
@@ -359,9 +352,11 @@ def report(run_folder: Path | None, formats: str, out: Path | None, as_json: boo
 
 
 def _write(path: Path, content: bytes) -> Path:
+    from bench.store import files
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        files.replace_file(path, content)
     except OSError as error:
         raise StorageError(f"cannot write {path}: {error.strerror}") from error
     return path

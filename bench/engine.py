@@ -24,7 +24,7 @@ from bench.interleave import Place, Seat
 from bench.message import Composer
 from bench.model import Case, CaseRun, Connection, Message, Outcome, Sample
 from bench.pacing import WHOLE, Interleaved, Pacer, Share, pacer_for
-from bench.permit import Permit
+from bench.permit import MAX_RATE_PER_S, Permit
 from bench.stopping import StopRules
 from bench.store import RESERVATION
 from bench.transports import NOTHING, Answer, Pool, Release, Session, SessionMaker, Span
@@ -237,6 +237,8 @@ class Engine:
     _reserved: int = field(init=False, default=0)
     _shortest_ns: int | None = field(init=False, default=None)
     """The least time from start to end that an accepted message took so far."""
+    _held_until_ns: int = field(init=False, default=0)
+    """When the next message of a closed load to a real server may be sent."""
     _start_ns: int = field(init=False, default=0)
     """When the schedule of an open model began."""
 
@@ -361,8 +363,10 @@ class Engine:
             while self._goes_on(until, deadline_ns):
                 if seat is not None:
                     await seat.take()
-                    if not self._goes_on(until, deadline_ns):  # others of this case have taken the last
-                        return
+                if self.permit is not None:
+                    await self._hold_back()
+                if not self._goes_on(until, deadline_ns):  # others of this case have taken the last
+                    return
                 message = self._compose(until)
                 self._seq += self._step * (len(message.members) or 1)
                 await self._one(_Slot(message, number, None, self._now()))
@@ -371,6 +375,13 @@ class Engine:
         finally:
             if seat is not None:
                 seat.leave()
+
+    async def _hold_back(self) -> None:
+        """Wait until a closed load, too, may send real mail again: no more a second than is permitted."""
+        due_ns = max(self._now(), self._held_until_ns)
+        self._held_until_ns = due_ns + round(self.composer.batch / MAX_RATE_PER_S * 1e9)
+        with anyio.move_on_after((due_ns - self._now()) / 1e9):
+            await self.stop.asked()
 
     def _goes_on(self, until: int | None, deadline_ns: int | None) -> bool:
         return (

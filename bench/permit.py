@@ -33,12 +33,15 @@ LOOK_NS = 1_000_000_000
 
 HASH_CHARACTERS = 12
 _ADDRESS_KEYS = frozenset(
-    {"to", "cc", "bcc", "toaddresses", "ccaddresses", "bccaddresses", "recipients", "bulk_list"}
+    {"to", "cc", "bcc", "toaddresses", "ccaddresses", "bccaddresses", "recipients", "bulk_list", "x-smtpapi"}
 )
 """Names under which the providers' APIs are told to whom, in lower case."""
+_ADDRESS_HEADERS = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc")
+"""Whatever the envelope says, some servers go by these, and whoever answers all does."""
 _ADDRESS = re.compile(r"[^\s<>,;\"']+@[^\s<>,;\"']+")
 _FORM_FIELD = re.compile(
-    rb'content-disposition: form-data; name="(?:to|cc|bcc)"\r\n\r\n(.*?)\r\n--', re.IGNORECASE | re.DOTALL
+    rb'content-disposition: form-data; name="(?:to|cc|bcc|h:x-smtpapi)"\r\n\r\n(.*?)\r\n--',
+    re.IGNORECASE | re.DOTALL,
 )
 
 
@@ -216,7 +219,7 @@ class Permit:
 def recipients_in(payload: bytes, transport: Transport) -> tuple[str, ...]:
     """Every address that the bytes of a message or a call name as a recipient."""
     if transport is Transport.SMTP:
-        return tuple(_of_smtpapi(payload))
+        return tuple(_of_mime(payload))
     body = payload.lstrip()
     if body.startswith((b"{", b"[")):
         try:
@@ -227,7 +230,7 @@ def recipients_in(payload: bytes, transport: Transport) -> tuple[str, ...]:
         texts = [each.decode("utf-8", "replace") for each in _FORM_FIELD.findall(body)]
     else:
         fields = parse_qsl(body.decode("utf-8", "replace"))
-        texts = [value for name, value in fields if name.lower() in ("to", "cc", "bcc")]
+        texts = [value for name, value in fields if name.lower() in ("to", "cc", "bcc", "h:x-smtpapi")]
     return tuple(address for text in texts for address in _ADDRESS.findall(text))
 
 
@@ -244,10 +247,14 @@ def _of_json(shape: object, *, named: bool) -> Iterator[str]:
             yield from _ADDRESS.findall(shape)
 
 
-def _of_smtpapi(mime: bytes) -> Iterator[str]:
-    """SendGrid sends to whom this header names, whatever the envelope says."""
+def _of_mime(mime: bytes) -> Iterator[str]:
+    """The addresses of the header, and those to which SendGrid sends by a header of its own."""
     head = mime.partition(b"\r\n\r\n")[0]
-    for text in BytesHeaderParser(policy=compat32).parsebytes(head + b"\r\n\r\n").get_all("x-smtpapi", []):
+    headers = BytesHeaderParser(policy=compat32).parsebytes(head + b"\r\n\r\n")
+    for name in _ADDRESS_HEADERS:
+        for text in headers.get_all(name, []):
+            yield from _ADDRESS.findall(str(text))
+    for text in headers.get_all("x-smtpapi", []):
         try:
             yield from _of_json(json.loads(str(text)), named=False)
         except ValueError:

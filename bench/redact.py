@@ -16,9 +16,10 @@ from __future__ import annotations
 
 import base64
 import itertools
+import logging
 import re
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from bench.model import Auth, Secret
 
@@ -85,6 +86,38 @@ class Redactor:
     def text(self, text: str) -> str:
         """The same text with every form of every secret replaced by `***`."""
         return self.bytes(text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+
+
+class MaskedStream:
+    """A text stream that masks secrets in whatever is written to it, tracebacks as well."""
+
+    buffer = None
+    """Nobody shall write bytes past the mask."""
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        self._stream, self._redactor = stream, redactor
+
+    def write(self, text: str) -> int:
+        """Write the text, masked; its whole length."""
+        self._stream.write(self._redactor.text(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write the lines, masked."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+
+TALKATIVE = ("asyncio", "httpx", "httpcore", "httpx2", "httpcore2", "hpack", "h11", "uvicorn")
+"""Loggers of libraries that tell whole URLs, headers or arguments to whoever listens below WARNING."""
+
+
+def quiet_libraries() -> None:
+    """Keep other people's loggers at WARNING, whatever level the program around us has set for all."""
+    for name in TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _blank(data: bytes, spans: list[tuple[int, int]]) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from bench.permit import (
 )
 from bench.providers import PROVIDERS, composer_for
 from bench.scenario import load_scenario
+from tests.permits import fuzz_scenarios
 
 CASES = int(os.environ.get("SENDBENCH_FUZZED_CASES", "10000"))
 """How many are made up; the long tier makes 100,000."""
@@ -278,32 +278,16 @@ def below(shape: object, *, named: bool) -> list[object]:
     return [shape] if named else []
 
 
-def test_fuzzed_cases_never_pass_with_a_stranger(
+def test_no_fuzzed_scenario_sends_off_the_list_above_the_budget_or_unconfirmed(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    """F17: cases with any recipients, budgets and words; what passes is allowed, paid for and confirmed."""
-    rng, base = random.Random(7), case_of(tmp_path)
-    people = [ME, "a@mine.example", STRANGER, "b@other.example"]
-    passed = 0
-    for _ in range(CASES):
-        chosen = tuple(rng.choices(people, weights=[4, 4, 1, 1], k=rng.randint(1, 3)))
-        load = replace(base.load, messages=rng.randint(1, 40), warmup=rng.randint(0, 5))
-        case = replace(base, message=replace(base.message, recipients=chosen), load=load)
-        said = Permission(
-            live=rng.random() < 0.8,
-            budget=rng.choice([0, 10, 50, 200]),
-            confirm=rng.choice([plan_hash([case]), plan_hash([base]), ""]),
-            allow=ALLOWED,
-        )
-        try:
-            require([case], said)
-        except RefusedError:
-            continue
-        passed += 1
-        assert said.live
-        assert said.confirm == plan_hash([case])
-        assert all(ALLOWED.allows(each) for each in chosen)
-        assert (load.messages + load.warmup) * len(chosen) <= said.budget  # type: ignore[operator]
-    record_property("cases", CASES)
-    record_property("passed by the guard", passed)
-    assert passed > CASES / 100
+    """F17: what passes is allowed, paid for and confirmed."""
+    found = fuzz_scenarios(CASES, tmp_path)
+    record_property("cases", found.done)
+    record_property("passed by the guard", found.permitted)
+    record_property("deliveries let through", found.sent)
+    record_property("messages held back", found.stopped)
+    assert found.wrong == []
+    assert found.permitted > CASES / 100
+    assert found.sent > 4 * found.permitted
+    assert found.stopped > found.permitted / 10, "something was held back on its way as well"

@@ -44,10 +44,10 @@ BACKLOG = 2048
 STOP_S = 0.1
 """How long open connections may take to end by themselves; twice that is the longest a stop takes."""
 
-LOCAL_HOSTS = frozenset((b"127.0.0.1", b"localhost", b"[::1]"))
+LOCAL_HOSTS = frozenset(("127.0.0.1", "localhost", "[::1]"))
 """What a Host header may name; any other is another site's page that had its name pointed at us (DNS
 rebinding)."""
-_HOST_PORT = re.compile(rb"(?<!:):\d+$")
+_HOST_PORT = re.compile(r"(?<!:):\d+$")
 
 
 async def serve_api(
@@ -230,16 +230,19 @@ class Application:
         if body is None:
             return
         answer = _Answer(scope, send, close=not whole)
-        if not (self._any_host or _is_local(scope)):
+        headers = _texts(scope)
+        if not (self._any_host or _is_local(headers)):
             await answer(_WRONG_HOST)
         elif provider is None:
             await answer(_unknown_provider(self._providers))
         else:
-            request = Request(scope["method"], path, _texts(scope), body)
+            request = Request(scope["method"], path, headers, body)
             await self._serve(self._decide(provider, request, answer.complete_ns), answer)
 
     def answer(self, request: Request, now_ns: int) -> Served:
         """What is said to a request whose path is the whole of it; for a server beside this one."""
+        if not (self._any_host or _is_local(request.headers)):
+            return Served(_WRONG_HOST)
         name, path = _split(request.path, self._root)
         provider = self._providers.get(name)
         if provider is None:
@@ -326,9 +329,9 @@ def _unknown_provider(providers: Mapping[str, Provider]) -> Response:
     return json_response(404, {"error": f"no such provider; a path begins with one of {known}"})
 
 
-def _is_local(scope: HTTPScope) -> bool:
-    hosts = [value for name, value in scope["headers"] if name == b"host"]
-    return len(hosts) == 1 and _HOST_PORT.sub(b"", hosts[0].lower()) in LOCAL_HOSTS
+def _is_local(headers: Headers) -> bool:
+    hosts = [value for name, value in headers if name == "host"]
+    return len(hosts) == 1 and _HOST_PORT.sub("", hosts[0].lower()) in LOCAL_HOSTS
 
 
 def base_path(provider: Provider) -> str:

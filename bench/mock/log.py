@@ -8,6 +8,7 @@ about a microsecond; call `flush` now and then, and `close` at the end.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from json.encoder import encode_basestring_ascii
@@ -30,7 +31,8 @@ class LineLog:
         self._fd = None
         if path is not None:
             try:
-                self._fd = Path(path).open("ab", buffering=0)  # noqa: SIM115 (this object closes it)
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+                self._fd = os.fdopen(os.open(path, flags, 0o600), "ab", buffering=0)
             except OSError as error:
                 raise StorageError(f"cannot write the log {path}: {error.strerror}") from error
 

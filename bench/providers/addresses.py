@@ -12,6 +12,7 @@ from bench.errors import CredentialsError, UsageError
 from bench.model import Auth, Case, Endpoint, Scenario, Secret, TargetKind, TlsMode, Transport
 from bench.providers import provider_of
 from bench.providers.base import EnvironmentNames, Provider, SandboxFacts
+from bench.redact import secrets_of
 
 
 def endpoint_of(case: Case, environ: Mapping[str, str] = os.environ) -> Endpoint:
@@ -54,6 +55,19 @@ def with_credentials(scenario: Scenario, environ: Mapping[str, str] = os.environ
             "`sendbench providers --details` names the environment variables"
         )
     return replace(scenario, cases=tuple(kept), left_out=tuple(left_out.values()))
+
+
+def secrets_in(scenario: Scenario, environ: Mapping[str, str] = os.environ) -> list[Secret]:
+    """All that must not be shown of the credentials that its cases use. Raises what `endpoint_of` raises."""
+    found: list[Secret] = []
+    for case in scenario.cases:
+        found += secrets_of(case.auth)
+        if case.target.kind in REAL:
+            found += secrets_of(endpoint_of(case, environ).auth)
+            facts = provider_of(case).facts  # SMTP credentials may be derived from what the API is shown
+            for names in filter(None, (facts.smtp.environment, facts.api.environment)):
+                found += [_secret(name, environ) for name in names.secret if environ.get(name)]
+    return found
 
 
 def caveat_of(case: Case) -> str:
@@ -125,10 +139,13 @@ def _in_region(places: Mapping[str, str], case: Case, provider: Provider) -> str
 def _auth(names: EnvironmentNames | None, provider: Provider, environ: Mapping[str, str]) -> Auth:
     if names is None:
         raise UsageError(f"auth: {provider.title} needs credentials")
-    wanted = [name for name in (names.user, names.password) if name is not None]
-    missing = [name for name in wanted if not environ.get(name)]
+    missing = [name for name in names.secret if not environ.get(name)]
     if missing:
         asked = " and ".join(missing)
         raise CredentialsError(f"auth: {provider.title} needs credentials: set {asked}, or write auth")
-    user = Secret(environ[names.user], names.user) if names.user is not None else None
-    return Auth(user, Secret(environ[names.password], names.password))
+    user = _secret(names.user, environ) if names.user is not None else None
+    return Auth(user, _secret(names.password, environ))
+
+
+def _secret(name: str, environ: Mapping[str, str]) -> Secret:
+    return Secret(environ[name], f"${{env:{name}}}")

@@ -74,6 +74,11 @@ class EnvironmentNames:
     settings: tuple[str, ...] = ()
     """What else the provider must be told: a domain, a region ..."""
 
+    @property
+    def secret(self) -> tuple[str, ...]:
+        """Those whose values are credentials."""
+        return (self.password,) if self.user is None else (self.user, self.password)
+
 
 @dataclass(frozen=True, slots=True)
 class SmtpFacts:

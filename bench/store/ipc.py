@@ -26,9 +26,24 @@ _VERSION, _RECORD_BATCH = 4, 3
 _NODES_COUNT_AT = _HEAD.size - 4
 _BATCH_AT = 56
 _TO_NODES_AT, _TO_BUFFERS_AT = _BATCH_AT + 16, _BATCH_AT + 20
+_FIXED = (
+    16, 12, 24, 16, 18, 4, 8,
+    12, _BATCH_AT - 20, 0, _VERSION, _RECORD_BATCH,
+    10, 24, 8, 16, 20, 16,
+)  # fmt: skip
+"""The head up to the rows; the size of the body, which is 0 here, is the one thing in it that changes."""
 _PREFIX = struct.Struct("<Ii")
 _CONTINUATION = 0xFFFFFFFF
 _NODE_BYTES = 16
+
+
+def is_plain(payload: bytes) -> bool:
+    """Whether a message is laid out as `message` lays it out. One of another's making may be compressed, and
+    a few bytes of that become more than any memory holds."""
+    if len(payload) < _PREFIX.size + _HEAD.size:
+        return False
+    found = _HEAD.unpack_from(payload, _PREFIX.size)
+    return (*found[:9], 0, *found[10 : len(_FIXED)]) == _FIXED
 
 
 class Column(NamedTuple):
@@ -63,10 +78,8 @@ def message(rows: int, columns: Sequence[Column]) -> bytes:
 def _metadata(rows: int, nodes: list[int], spans: list[int], body_size: int) -> bytes:
     buffers_count_at = _HEAD.size + _NODE_BYTES * (len(nodes) // 2) + 4
     head = _HEAD.pack(
-        16, 12, 24, 16, 18, 4, 8,
-        12, _BATCH_AT - 20, body_size, _VERSION, _RECORD_BATCH,
-        10, 24, 8, 16, 20,
-        16, rows, _NODES_COUNT_AT - _TO_NODES_AT, buffers_count_at - _TO_BUFFERS_AT,
+        *_FIXED[:9], body_size, *_FIXED[10:],
+        rows, _NODES_COUNT_AT - _TO_NODES_AT, buffers_count_at - _TO_BUFFERS_AT,
         len(nodes) // 2,
     )  # fmt: skip
     vectors = struct.pack(f"<{len(nodes)}q4xI{len(spans)}q", *nodes, len(spans) // 2, *spans)

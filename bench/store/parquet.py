@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.errors import ResultFormatError, StorageError
@@ -14,6 +15,10 @@ from bench.store import rows
 from bench.store.files import NEW, PRIVATE, replacing
 
 ZSTD_LEVEL = 3
+MAX_ROWS_PER_BYTE = 16
+"""Of the file; ours has far fewer. What holds more has been made to fill somebody's memory."""
+MAX_PIECE_BYTES = 2 << 30
+"""Of a row group as it is read."""
 _UNIQUE = ("key", "reply", "message_id")
 """Texts that hardly ever repeat: no smaller with a dictionary, and a third of the work."""
 _REPEATING = [name for name in rows.TEXTS if name not in _UNIQUE]
@@ -45,6 +50,7 @@ def read(path: Path, expected: int, columns: Sequence[str] | None = None) -> pa.
         with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
             if not file.schema_arrow.equals(rows.SCHEMA):
                 raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
+            _check_size(path, file)
             pieces = [rows.table_of([]).select(columns or rows.COLUMNS), *_pieces(file, columns)]
             table = pa.concat_tables(pieces)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -60,6 +66,31 @@ def _pieces(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.
         piece = file.read_row_group(number, columns=columns)
         piece.validate(full=True)
         yield rows.complete(rows.without_nulls(piece)).select(piece.column_names)
+
+
+def _check_size(path: Path, file: pq.ParquetFile) -> None:
+    """Refuse what becomes too large when it is read: it may be a stranger's. Raises ValueError."""
+    meta, size = file.metadata, path.stat().st_size
+    if meta.num_rows > MAX_ROWS_PER_BYTE * size:
+        raise ValueError(f"{meta.num_rows} rows in {size} bytes")
+    for number in range(meta.num_row_groups):
+        group = meta.row_group(number)
+        if group.num_rows > rows.PIECE or group.total_byte_size > MAX_PIECE_BYTES:
+            raise ValueError(f"row group {number} is larger than any that sendbench writes")
+        chunks = [group.column(index) for index in range(group.num_columns)]
+        for chunk in chunks:
+            repeated = chunk.total_uncompressed_size * group.num_rows
+            if chunk.path_in_schema in rows.TEXTS and repeated > MAX_PIECE_BYTES:
+                _check_texts(path, number, chunk.path_in_schema)
+
+
+def _check_texts(path: Path, number: int, name: str) -> None:
+    """A column's dictionary holds each text once, so that a short file can hold a long one very often."""
+    with pq.ParquetFile(path, memory_map=False, read_dictionary=[name]) as file:
+        chunks = file.read_row_group(number, columns=[name]).column(0).chunks
+    sizes = (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() for chunk in chunks)
+    if sum(size or 0 for size in sizes) > MAX_PIECE_BYTES:
+        raise ValueError(f"the texts of {name} are longer than any that sendbench writes")
 
 
 def _write(path: Path, table: pa.Table) -> None:

@@ -18,6 +18,7 @@ from bench.store import rows
 from bench.store.codec import decode, load
 from bench.store.frames import Frame, FrameReader, Kind
 from bench.store.opened import OpenCase, Reservation
+from bench.store.share import RESERVATION
 
 NOT_KNOWN = -1
 """The worker of a message whose row was lost."""
@@ -151,6 +152,8 @@ class _Log:
     def _reserve(self, payloads: Iterable[bytes]) -> None:
         for payload in payloads:
             block = decode(Reservation, load(payload))
+            if not (0 <= block.count <= RESERVATION and block.step >= 1):
+                raise ValueError(f"{block.count} messages reserved at once")
             self.reserved.setdefault(block.case, []).append(block.numbers)
 
     @property

@@ -97,17 +97,23 @@ def _check(folder: Path, manifest: Manifest, scenario: Scenario) -> None:
 
 
 def _cut(log: Path) -> None:
-    """Take off a torn end; the original is kept as `.torn`."""
-    with log.open("rb") as stream:
+    """Take off a torn end; the original is kept as `.torn`. A link is not followed: the folder may come from
+    somebody else."""
+    fd = os.open(log, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(fd, "r+b") as stream:
         reader = FrameReader(stream)
         for _ in reader:
             pass
-    if log.stat().st_size <= reader.whole_bytes:
-        return
-    shutil.copyfile(log, log.with_name(log.name + ".torn"))
-    with log.open("r+b") as stream:
+        if os.fstat(fd).st_size <= reader.whole_bytes:
+            return
+        stream.seek(0)
+        with (
+            files.replacing(log.with_name(log.name + ".torn")) as kept,
+            os.fdopen(os.open(kept, files.NEW, files.PRIVATE), "wb") as copy,
+        ):
+            shutil.copyfileobj(stream, copy)
         stream.truncate(reader.whole_bytes)
-        os.fsync(stream.fileno())
+        os.fsync(fd)
 
 
 def joined(run: CaseRun, first: int) -> CaseRun:

@@ -123,6 +123,8 @@ def encode_schema() -> bytes:
 
 def decode(payload: bytes) -> pa.RecordBatch:
     """A record batch of the log. Raises ValueError (pa.ArrowInvalid is one) or OSError for what is none."""
+    if not ipc.is_plain(payload):
+        raise ValueError("rows in another layout than this sendbench writes")
     batch = pa.ipc.read_record_batch(pa.py_buffer(payload), SCHEMA)
     batch.validate(full=True)
     return _complete(batch)

@@ -16,6 +16,7 @@ from bench.protocol.smtp_client import ClientConfig
 from bench.protocol.tls import TlsSessions
 from bench.providers import provider_of
 from bench.providers.base import BatchRequest, Request
+from bench.redact import quiet_libraries
 from bench.transports.connect import client_context
 from bench.transports.pool import NOTHING, Pool, Release
 from bench.transports.session import Answer, Session, Span
@@ -41,6 +42,7 @@ def session_maker(
     maker = MAKERS.get((str(case.transport), case.client))
     if maker is None:
         raise SetupError(f"there is no client called {case.client!r} for {case.transport}")
+    quiet_libraries()
     numbers = itertools.count(first_id)
     kit = _Kit(case, endpoint, guard, client_context(endpoint.tls), request, alarm, lambda: next(numbers))
     return maker(kit)

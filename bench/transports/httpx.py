@@ -9,7 +9,6 @@ have been read. A request counts as handed over as soon as httpcore starts to se
 
 from __future__ import annotations
 
-import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
@@ -51,8 +50,6 @@ class Library(Protocol):
 
 def load_library(name: str) -> Library:
     """httpx or httpx2. Raises SetupError where it is not installed."""
-    for logger in (name, name.replace("httpx", "httpcore")):
-        logging.getLogger(logger).setLevel(logging.WARNING)  # INFO lines carry whole URLs
     try:
         return cast("Library", import_module("httpx") if name == "httpx" else import_module("httpx2"))
     except ModuleNotFoundError as error:

@@ -26,6 +26,7 @@ from bench.errors import BenchError
 from bench.guard import Guard
 from bench.model import CaseRun, Secret
 from bench.providers import composer_for, throttling_of
+from bench.redact import MaskedStream, Redactor
 from bench.store import ShareWriter
 from bench.transports import session_maker
 from bench.worker.job import Job, Order, Word, dump, parse
@@ -41,6 +42,7 @@ def main() -> int:
     _die_with_parent()
     lines = _lines(0)
     job = parse(Job, next(lines))
+    sys.stderr = MaskedStream(sys.stderr, Redactor(map(Secret, job.secrets)))
     code, word = 0, Word()
     try:
         word = anyio.run(_work, job, lines, backend_options={"use_uvloop": job.uvloop})

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +16,12 @@ import anyio
 import pytest
 
 from bench.api import RunOptions, Stop, run_scenario
+from bench.cli import commands
 from bench.errors import RefusedError
+from bench.mock.serve import FLUSH_S
 from bench.mock.spec import MockSpec, Ready
-from bench.model import Case, Endpoint, Scenario, TlsMode
-from bench.permit import AllowList, Permission, plan_hash
+from bench.model import Case, Endpoint, Fault, Scenario
+from bench.permit import MAX_RATE_PER_S, AllowList, Permission, plan_hash
 from bench.scenario import find_scenario, load_scenario
 from bench.store.ledger import Ledger
 from tests.integration.test_cli import ENVIRONMENT, sendbench
@@ -62,29 +67,64 @@ def confirmation(folder: Path, home: dict[str, str], *more: str) -> list[str]:
     return line.split()
 
 
+def refusals(whole: list[str]) -> dict[str, list[str]]:
+    """What is said -> the arguments that lack something, or ask for too much; `whole` has everything."""
+    return {
+        "needs --live": whole[1:],
+        "needs --budget": ["--live", *whole[3:]],
+        "more than --budget 5": ["--live", "--budget", "5", *whole[3:]],
+        "needs --confirm": whole[:3],
+        "--confirm names another plan": [*whole[:4], "000000000000"],
+        "names another plan: read": [*whole, "--set", "load.messages=2"],
+        "without TLS": [*whole, "--set", "tls=none", "--set", "matrix.transport=[smtp]"],
+        "certificate is checked": [*whole, "--set", "tls.verify=false"],
+        "at most 50/s": [*whole, "--set", "load.rate=60/s"],
+        "one process": [*whole, "--set", "workers=2"],
+        "retry: unknown": [*whole, "--set", "retry=unknown"],
+        "has no budget": [*whole, "--set", "load={model: closed, concurrency: 1, duration: 3s}"],
+    }
+
+
+SEVERAL = """\
+import contextlib, io, json, sys
+from bench.cli import main
+for sys.argv in json.load(sys.stdin):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+        try:
+            main()
+        except SystemExit as done:
+            code = done.code
+    print(json.dumps([code, said.getvalue()]))
+"""
+
+
+def one_after_the_other(
+    commands: list[list[str]], folder: Path, env: dict[str, str]
+) -> list[tuple[int, str]]:
+    """What each command ends with and says, without a process for each: starting one takes a second."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SEVERAL],
+        input=json.dumps([["sendbench", *each] for each in commands]),
+        cwd=folder, env={**ENVIRONMENT, **env}, capture_output=True, text=True, timeout=50, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [tuple(json.loads(line)) for line in done.stdout.splitlines()]
+
+
 def test_plan_prints_the_command_and_each_missing_part_is_refused_with_5(
     tmp_path: Path, home: dict[str, str]
 ) -> None:
     (tmp_path / "people.txt").write_text(f"{ME}\n")
     whole = confirmation(tmp_path, home)
     assert whole[:3] == ["--live", "--budget", "6"]
-    cases: dict[str, list[str]] = {
-        "needs --live": whole[1:],
-        "needs --budget": ["--live", *whole[3:]],
-        "more than --budget 5": ["--live", "--budget", "5", *whole[3:]],
-        "needs --confirm": whole[:3],
-        "names another plan": [*whole[:4], "000000000000"],
-        "names another plan: read": [*whole, "--set", "load.messages=2"],
-        "without TLS": [*whole, "--set", "tls=none", "--set", "matrix.transport=[smtp]"],
-        "certificate is checked": [*whole, "--set", "tls.verify=false"],
-        "at most 50/s": [*whole, "--set", "load.rate=60/s"],
-        "one process": [*whole, "--set", "workers=2"],
-    }
-    for text, arguments in cases.items():
-        done = sendbench("run", "live-sendgrid", *TO_ME, *arguments, folder=tmp_path, env=home)
-        assert (done.returncode, text in done.stderr) == (5, True), (text, done.stderr)
-        assert len(done.stderr.splitlines()) == 1
-        assert "canary" not in done.stdout + done.stderr
+    commands = [["run", "live-sendgrid", *TO_ME, *each] for each in refusals(whole).values()]
+    for text, (code, said) in zip(
+        refusals(whole), one_after_the_other(commands, tmp_path, home), strict=True
+    ):
+        assert (code, text in said) == (5, True), (text, said)
+        assert len(said.splitlines()) == 1
+        assert "canary" not in said
     (tmp_path / "people.txt").write_text("stranger@other.example\n")
     done = sendbench("run", "live-sendgrid", *TO_ME, *whole, folder=tmp_path, env=home)
     assert (done.returncode, "is not on the allow-list" in done.stderr) == (5, True)
@@ -124,16 +164,20 @@ def test_private_and_metadata_addresses_are_no_real_servers(tmp_path: Path, home
 # ------------------------------------------------------------------ the permitted path
 
 
+NEVER = Fault("connect", "rst", nth=10**9)
+"""With a fault, though none that ever comes, a mock keeps every byte."""
+
+
 @pytest.fixture
-def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Ready]]:
+def provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, Ready]]:
     """Where the provider's own address would be: its mock."""
-    with (
-        running_mock(MockSpec(kind="smtp", provider="sendgrid", tls=TlsMode.STARTTLS)) as smtp,
-        running_mock(MockSpec(kind="api", provider="sendgrid", tls=TlsMode.IMPLICIT)) as api,
-    ):
+    spec = MockSpec(kind="smtp", provider="sendgrid", faults=(NEVER,))
+    smtp_spec = replace(spec, byte_log=str(tmp_path / "smtp.bytes"))
+    api_spec = replace(spec, kind="api", byte_log=str(tmp_path / "api.bytes"))
+    with running_mock(smtp_spec) as smtp, running_mock(api_spec) as api:
         ready = {"smtp": smtp, "api": api}
 
-        def endpoint(case: Case) -> Endpoint:
+        def endpoint(case: Case, *_: object) -> Endpoint:
             from bench.api import _mock_endpoint
 
             return _mock_endpoint(case, ready[case.transport])
@@ -141,6 +185,31 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Ready]]:
         monkeypatch.setattr("bench.api.endpoint_of", endpoint)
         monkeypatch.setattr("bench.guard.is_public", lambda address: address.is_loopback)
         yield ready
+
+
+def heard(folder: Path) -> int:
+    """Bytes that clients have sent to the mocks, once these have had time to write them down."""
+    time.sleep(3 * FLUSH_S)
+    lines = [line for name in ("smtp", "api") for line in (folder / f"{name}.bytes").read_text().splitlines()]
+    return sum(len(each["bytes"]) for each in map(json.loads, lines) if each["from"] == "client")
+
+
+def test_what_is_refused_puts_no_byte_on_the_wire_even_where_a_server_answers(
+    tmp_path: Path, home: dict[str, str], provider: dict[str, Ready], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same refusals in this process, without the socket guard and with a server at the other end."""
+    (tmp_path / "people.txt").write_text(f"{ME}\n")
+    whole = confirmation(tmp_path, home)
+    monkeypatch.chdir(tmp_path)
+    for name in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "SENDGRID_API_KEY"):
+        monkeypatch.setenv(name, home[name])
+    for text, arguments in refusals(whole).items():
+        with pytest.raises(RefusedError, match=text.replace("(", ".")) as refused:
+            commands.main(["run", "live-sendgrid", *TO_ME, *arguments], standalone_mode=False)
+        assert refused.value.exit_code == 5
+    assert heard(tmp_path) == 0
+    commands.main(["run", "live-sendgrid", *TO_ME, *whole], standalone_mode=False)
+    assert heard(tmp_path) > 1000, "the referee hears what is sent"
 
 
 def live(*overrides: str) -> Scenario:
@@ -209,3 +278,18 @@ def test_a_switch_thrown_meanwhile_ends_the_run(tmp_path: Path, provider: dict[s
     assert "no-real-mail exists" in manifest["reason"]
     spent = Ledger(tmp_path / "ledger.sqlite").spent_today()
     assert 0 < spent < 12, "the rest is given back"
+
+
+def test_a_closed_load_keeps_to_the_rate_as_well(tmp_path: Path, provider: dict[str, Ready]) -> None:
+    closed = "load={model: closed, concurrency: 5, messages: 22, warmup: 2}"
+    scenario = load_scenario(
+        find_scenario("live-sendgrid"), overrides=[closed, "matrix.transport=[smtp]", "client.smtp=wire"]
+    )
+    (case,) = scenario.cases
+    case = replace(case, message=replace(case.message, recipients=(ME,)))
+    scenario = replace(scenario, cases=(case,))
+    done = finished(run(scenario, options(scenario, tmp_path)))
+    (found,) = done.summary.cases
+    assert found.counts.accepted == 22
+    starts = sorted(done.frame["start_ns"])
+    assert starts[-1] - starts[0] > 23 / MAX_RATE_PER_S * 1e9 * 0.95
