@@ -1,7 +1,10 @@
-"""What this machine allows a process: open files and local ports. No value means: not known here."""
+"""What this machine allows a process: open files, memory, local ports. No value means: not known here."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 try:
@@ -9,6 +12,7 @@ try:
 except ImportError:  # not a Unix
     resource = None  # type: ignore[assignment]
 
+STATUS = Path("/proc/self/status")
 PORT_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
@@ -23,6 +27,31 @@ def allow_open_files(needed: int) -> int | None:
     allowed = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     return allowed
+
+
+@contextmanager
+def memory_within(size: int) -> Iterator[None]:
+    """Have MemoryError raised where the process asks for so many bytes beyond what it holds, on Linux."""
+    held = _held_bytes()
+    if resource is None or held is None:
+        yield
+        return
+    before = soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    limits = [limit for limit in (held + size, soft, hard) if limit != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_DATA, (min(limits), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _held_bytes() -> int | None:
+    """What counts for RLIMIT_DATA."""
+    try:
+        found = re.search(r"^VmData:\s+(\d+) kB", STATUS.read_text(encoding="ascii"), re.MULTILINE)
+    except OSError:
+        return None
+    return None if found is None else int(found[1]) * 1024
 
 
 def local_ports(source: Path = PORT_RANGE) -> int | None:

@@ -33,14 +33,14 @@ LOOK_NS = 1_000_000_000
 
 HASH_CHARACTERS = 12
 _ADDRESS_KEYS = frozenset(
-    {"to", "cc", "bcc", "toaddresses", "ccaddresses", "bccaddresses", "recipients", "bulk_list", "x-smtpapi"}
+    {"to", "cc", "bcc", "toaddresses", "ccaddresses", "bccaddresses", "recipients", "bulk_list"}
 )
 """Names under which the providers' APIs are told to whom, in lower case."""
 _ADDRESS_HEADERS = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc")
 """Whatever the envelope says, some servers go by these, and whoever answers all does."""
 _ADDRESS = re.compile(r"[^\s<>,;\"']+@[^\s<>,;\"']+")
 _FORM_FIELD = re.compile(
-    rb'content-disposition: form-data; name="(?:to|cc|bcc|h:x-smtpapi)"\r\n\r\n(.*?)\r\n--',
+    rb'content-disposition: form-data; name="(?:to|cc|bcc)"\r\n\r\n(.*?)\r\n--',
     re.IGNORECASE | re.DOTALL,
 )
 
@@ -230,7 +230,7 @@ def recipients_in(payload: bytes, transport: Transport) -> tuple[str, ...]:
         texts = [each.decode("utf-8", "replace") for each in _FORM_FIELD.findall(body)]
     else:
         fields = parse_qsl(body.decode("utf-8", "replace"))
-        texts = [value for name, value in fields if name.lower() in ("to", "cc", "bcc", "h:x-smtpapi")]
+        texts = [value for name, value in fields if name.lower() in ("to", "cc", "bcc")]
     return tuple(address for text in texts for address in _ADDRESS.findall(text))
 
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from bench.errors import ResultFormatError, StorageError
+from bench.limits import memory_within
 from bench.store import rows
 from bench.store.files import NEW, PRIVATE, replacing
 
@@ -18,7 +18,10 @@ ZSTD_LEVEL = 3
 MAX_ROWS_PER_BYTE = 16
 """Of the file; ours has far fewer. What holds more has been made to fill somebody's memory."""
 MAX_PIECE_BYTES = 2 << 30
-"""Of a row group as it is read."""
+"""Of a row group before its dictionaries are put in."""
+MEMORY_BYTES, MEMORY_PER_BYTE = 4 << 30, 128
+"""What reading may take, and what it may take for each byte of the file: a dictionary holds a long text once
+and the table holds it a million times."""
 _UNIQUE = ("key", "reply", "message_id")
 """Texts that hardly ever repeat: no smaller with a dictionary, and a third of the work."""
 _REPEATING = [name for name in rows.TEXTS if name not in _UNIQUE]
@@ -47,12 +50,18 @@ def read(path: Path, expected: int, columns: Sequence[str] | None = None) -> pa.
     With `columns` nothing else is read, and what is read comes `rows.lean`.
     """
     try:
-        with pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file:
+        size = path.stat().st_size
+        with (
+            memory_within(MEMORY_BYTES + MEMORY_PER_BYTE * size),
+            pq.ParquetFile(path, memory_map=False, page_checksum_verification=True) as file,
+        ):
             if not file.schema_arrow.equals(rows.SCHEMA):
                 raise ResultFormatError(f"{path}: it has other columns than this sendbench knows")
-            _check_size(path, file)
+            _check_size(file, size)
             pieces = [rows.table_of([]).select(columns or rows.COLUMNS), *_pieces(file, columns)]
             table = pa.concat_tables(pieces)
+    except MemoryError as error:
+        raise ResultFormatError(f"{path}: takes more memory than any file of its size should") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultFormatError(f"{path}: cannot be read: {_one_line(error)}") from error
     if table.num_rows != expected:
@@ -68,29 +77,14 @@ def _pieces(file: pq.ParquetFile, columns: Sequence[str] | None) -> Iterator[pa.
         yield rows.complete(rows.without_nulls(piece)).select(piece.column_names)
 
 
-def _check_size(path: Path, file: pq.ParquetFile) -> None:
+def _check_size(file: pq.ParquetFile, size: int) -> None:
     """Refuse what becomes too large when it is read: it may be a stranger's. Raises ValueError."""
-    meta, size = file.metadata, path.stat().st_size
+    meta = file.metadata
     if meta.num_rows > MAX_ROWS_PER_BYTE * size:
         raise ValueError(f"{meta.num_rows} rows in {size} bytes")
-    for number in range(meta.num_row_groups):
-        group = meta.row_group(number)
-        if group.num_rows > rows.PIECE or group.total_byte_size > MAX_PIECE_BYTES:
-            raise ValueError(f"row group {number} is larger than any that sendbench writes")
-        chunks = [group.column(index) for index in range(group.num_columns)]
-        for chunk in chunks:
-            repeated = chunk.total_uncompressed_size * group.num_rows
-            if chunk.path_in_schema in rows.TEXTS and repeated > MAX_PIECE_BYTES:
-                _check_texts(path, number, chunk.path_in_schema)
-
-
-def _check_texts(path: Path, number: int, name: str) -> None:
-    """A column's dictionary holds each text once, so that a short file can hold a long one very often."""
-    with pq.ParquetFile(path, memory_map=False, read_dictionary=[name]) as file:
-        chunks = file.read_row_group(number, columns=[name]).column(0).chunks
-    sizes = (pc.sum(pc.binary_length(chunk.dictionary).take(chunk.indices)).as_py() for chunk in chunks)
-    if sum(size or 0 for size in sizes) > MAX_PIECE_BYTES:
-        raise ValueError(f"the texts of {name} are longer than any that sendbench writes")
+    groups = map(meta.row_group, range(meta.num_row_groups))
+    if any(group.num_rows > rows.PIECE or group.total_byte_size > MAX_PIECE_BYTES for group in groups):
+        raise ValueError("a row group is larger than any that sendbench writes")
 
 
 def _write(path: Path, table: pa.Table) -> None:
