@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
 from email.policy import compat32
 from pathlib import Path
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from bench.clock import monotonic_ns
 from bench.errors import RefusedError, UsageError
@@ -36,9 +36,10 @@ _ADDRESS_KEYS = frozenset(
     {"to", "cc", "bcc", "toaddresses", "ccaddresses", "bccaddresses", "recipients", "bulk_list"}
 )
 """Names under which the providers' APIs are told to whom, in lower case."""
-_ADDRESS_HEADERS = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc")
+_ADDRESS_HEADERS = ("to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc", "x-mj-templateerrorreporting")
 """Whatever the envelope says, some servers go by these, and whoever answers all does."""
 _ADDRESS = re.compile(r"[^\s<>,;\"']+@[^\s<>,;\"']+")
+_ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 _FORM_FIELD = re.compile(
     rb'content-disposition: form-data; name="(?:to|cc|bcc)"\r\n\r\n(.*?)\r\n--',
     re.IGNORECASE | re.DOTALL,
@@ -121,19 +122,8 @@ def deliveries(cases: Sequence[Case]) -> int:
 
 
 def plan_hash(cases: Sequence[Case]) -> str:
-    """A short name for all that decides what is sent where; it holds no secret and changes with any of it."""
-    shape = [
-        [
-            case.id, str(case.target.kind), case.target.url, case.provider, case.region,
-            case.tls.mode, case.tls.verify, case.load.model, case.load.messages, case.load.warmup,
-            case.load.rates_per_s, case.load.concurrency, case.load.max_in_flight, case.batch,
-            repr(case.template),
-            case.message.sender, sorted(case.message.recipients), case.message.rotate_recipients,
-            hashlib.sha256(repr(case.message).encode()).hexdigest(),
-        ]
-        for case in cases
-    ]  # fmt: skip
-    return hashlib.sha256(json.dumps(shape).encode()).hexdigest()[:HASH_CHARACTERS]
+    """A short name for all that a case is, so that nothing of it changes unseen; secrets do not enter it."""
+    return hashlib.sha256(repr(tuple(cases)).encode()).hexdigest()[:HASH_CHARACTERS]
 
 
 def require(cases: Sequence[Case], permission: Permission, simulators: Iterable[str] = ()) -> None:
@@ -176,12 +166,25 @@ def _check_case(case: Case) -> None:
 
 
 def _check_recipients(case: Case, permission: Permission, simulators: frozenset[str]) -> None:
-    for address in case.message.recipients:
+    for address in (*case.message.recipients, *_written_out(case)):
         if address not in simulators and not permission.allow.allows(address):
             raise RefusedError(
                 f"{case.id}: {address} is not on the allow-list; write it, or @its-domain, into "
                 f"{permission.allow_file}"
             )
+
+
+def _written_out(case: Case) -> Iterator[str]:
+    """The addresses in the target's URL and in a template: under what name a server of one's own is told to
+    whom, nobody knows."""
+    body = (
+        ""
+        if case.template is None
+        else _ESCAPED.sub(lambda found: chr(int(found[1], 16)), case.template.body)
+    )
+    for address in _ADDRESS.findall(f"{unquote(case.target.url)} {body}"):
+        if address != case.message.sender:
+            yield address
 
 
 class Permit:
@@ -231,7 +234,8 @@ def recipients_in(payload: bytes, transport: Transport) -> tuple[str, ...]:
     else:
         fields = parse_qsl(body.decode("utf-8", "replace"))
         texts = [value for name, value in fields if name.lower() in ("to", "cc", "bcc")]
-    return tuple(address for text in texts for address in _ADDRESS.findall(text))
+    named = (address for text in texts for address in _ADDRESS.findall(text))
+    return (*named, *_of_mime(payload))  # a message as it is may be a call, too
 
 
 def _of_json(shape: object, *, named: bool) -> Iterator[str]:

@@ -21,7 +21,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from bench.model import Auth, Secret
+from bench.model import Auth, Case, Secret
 
 MASK = "***"
 SHORT = 4
@@ -58,6 +58,12 @@ def secrets_of(auth: Auth | None) -> list[Secret]:
         return []
     user = [auth.user] if auth.user is not None and auth.user.reference.startswith("${") else []
     return [*user, auth.password]
+
+
+def secrets_of_case(case: Case) -> list[Secret]:
+    """Those of its credentials, and what its message's own header carries under such a name."""
+    carried = [Secret(value) for name, value in case.message.headers if is_secret_header(name)]
+    return secrets_of(case.auth) + carried
 
 
 class Redactor:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from bench.errors import RefusedError, UsageError
 from bench.message import Composer
-from bench.model import Case, Message, Target, TargetKind, TlsMode, TlsSettings, Transport
+from bench.model import Case, Message, Retry, Target, TargetKind, Template, TlsMode, TlsSettings, Transport
 from bench.permit import (
     AllowList,
     Permission,
@@ -126,6 +126,10 @@ def test_the_hash_changes_with_what_is_sent_where(tmp_path: Path) -> None:
         replace(case, message=replace(case.message, sender="other@mine.example")),
         replace(case, message=replace(case.message, subject="other")),
         replace(case, load=replace(case.load, messages=21)),
+        replace(case, message=replace(case.message, eml=b"Subject: x\r\n\r\n")),
+        replace(case, template=Template("{}")),
+        replace(case, tls=replace(case.tls, verify=False)),
+        replace(case, retry=Retry("temp")),
         replace(case, target=Target(TargetKind.SMTP, "smtp://mail.example", "mail.example", 25)),
     ]
     hashes = {plan_hash([each]) for each in (case, *others)} | {plan_hash([case, case])}
@@ -204,6 +208,40 @@ def test_a_stranger_in_a_call_is_refused(tmp_path: Path, body: object) -> None:
     permit = Permit(permission(case_of(tmp_path)), 25)
     assert STRANGER in str(permit.refusal(message, Transport.API))
     assert permit.used == 0
+
+
+@pytest.mark.parametrize("name", ["To", "cc", "BCC", "Resent-To", "X-MJ-TemplateErrorReporting"])
+@pytest.mark.parametrize("transport", list(Transport))
+def test_a_stranger_in_the_header_of_a_message_is_refused(
+    tmp_path: Path, name: str, transport: Transport
+) -> None:
+    """Some servers go by it: over HTTP a server of one's own has nothing else to go by."""
+    mime = f"Subject: x\r\n{name}: Some\r\n <{STRANGER}>\r\n\r\nto: hello\r\n".encode()
+    permit = Permit(permission(case_of(tmp_path)), 25)
+    assert STRANGER in str(permit.refusal(Message(0, "k", "a@x.example", (ME,), mime), transport))
+    assert permit.refusal(
+        Message(0, "k", "a@x.example", (ME,), mime.replace(STRANGER.encode(), ME.encode())), transport
+    ) is None  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("url", "body"),
+    [
+        ("https://api.example/send?rcpt=stranger%40other.example", "{}"),
+        ("https://api.example/stranger@other.example", "{}"),
+        ("https://api.example/send", '{"rcpt": "stranger@other.example"}'),
+        ("https://api.example/send", '{"rcpt": "stranger\\u0040other.example"}'),
+    ],
+)
+def test_a_stranger_written_into_a_call_of_ones_own_is_refused(tmp_path: Path, url: str, body: str) -> None:
+    case = case_of(tmp_path)
+    target = Target(TargetKind.HTTP, url, "api.example", 443, https=True)
+    friend = Template('{"from": {from}, "mine": "%s", "me": "%s"}' % (ME, case.message.sender))  # noqa: UP031
+    friendly = replace(case, target=replace(target, url="https://api.example/send"), template=friend)
+    require([friendly], permission(friendly))
+    case = replace(case, target=target, template=Template(body))
+    with pytest.raises(RefusedError, match=r"stranger@other\.example is not on the allow-list"):
+        require([case], permission(case))
 
 
 @pytest.mark.parametrize(

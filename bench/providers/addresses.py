@@ -12,7 +12,7 @@ from bench.errors import CredentialsError, UsageError
 from bench.model import Auth, Case, Endpoint, Scenario, Secret, TargetKind, TlsMode, Transport
 from bench.providers import provider_of
 from bench.providers.base import EnvironmentNames, Provider, SandboxFacts
-from bench.redact import secrets_of
+from bench.redact import secrets_of, secrets_of_case
 
 
 def endpoint_of(case: Case, environ: Mapping[str, str] = os.environ) -> Endpoint:
@@ -61,7 +61,7 @@ def secrets_in(scenario: Scenario, environ: Mapping[str, str] = os.environ) -> l
     """All that must not be shown of the credentials that its cases use. Raises what `endpoint_of` raises."""
     found: list[Secret] = []
     for case in scenario.cases:
-        found += secrets_of(case.auth)
+        found += secrets_of_case(case)
         if case.target.kind in REAL:
             found += secrets_of(endpoint_of(case, environ).auth)
             facts = provider_of(case).facts  # SMTP credentials may be derived from what the API is shown

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 
 from bench.model import Sample, Scenario, Secret
-from bench.redact import Redactor, secrets_of
+from bench.redact import Redactor, secrets_of_case
 
 NOTE_CHARS = 300
 """Characters of each text in the notes that are kept."""
@@ -21,7 +21,7 @@ class Cleaner:
     def __init__(self, scenario: Scenario | None = None) -> None:
         self._secrets: set[Secret] = set()
         cases = () if scenario is None else scenario.cases
-        self.learn(secret for case in cases for secret in secrets_of(case.auth))
+        self.learn(secret for case in cases for secret in secrets_of_case(case))
 
     @property
     def secrets(self) -> frozenset[Secret]:
