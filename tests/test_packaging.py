@@ -5,6 +5,8 @@ from __future__ import annotations
 import configparser
 import email.message
 import email.parser
+import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +22,7 @@ from packaging.version import Version
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-REQUIREMENT_FILES = ("base.txt", "dev.txt", "build.txt")
+REQUIREMENT_FILES = ("base.txt", "dev.txt", "build.txt", "contract.txt", "peers.txt", "servers.txt")
 
 # Below these a known bug or advisory makes results wrong or the tool unsafe; ours and what others pull in.
 FLOORS = {
@@ -149,6 +151,68 @@ def test_every_requirement_is_pinned_with_hashes(file: str) -> None:
     assert [entry for entry in entries(file) if form.fullmatch(entry) is None] == []
 
 
+def test_every_file_of_requirements_is_looked_at() -> None:
+    assert {path.name for path in (ROOT / "requirements").glob("*.txt")} == set(REQUIREMENT_FILES)
+
+
+def small_wheel(folder: Path) -> str:
+    """A wheel of an empty package in a folder; its SHA-256."""
+    path, info = folder / "small-1.0-py3-none-any.whl", "small-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as wheel:
+        wheel.writestr("small.py", "")
+        wheel.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: small\nVersion: 1.0\n")
+        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr(f"{info}/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def pinned(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Install one requirement as `make` does, from a folder."""
+    file = folder / "requirements.txt"
+    file.write_text(line)
+    flags = re.search(r"^PINNED := \$\(INSTALL\) (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert flags is not None
+    target = ["--no-index", "--find-links", str(folder), "--target", str(folder / "out")]
+    return subprocess.run(
+        [sys.executable, "-m", "pip", "install", *flags[1].split(), *target, "-r", str(file)],
+        env={**os.environ, "PIP_CONFIG_FILE": os.devnull}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_changed_hash_and_what_is_no_wheel_are_not_installed(tmp_path: Path) -> None:
+    """X20: with the very options of the Makefile."""
+    right = small_wheel(tmp_path)
+    wrong = right.replace(right[0], "0" if right[0] != "0" else "1", 1)
+    refused = pinned(f"small==1.0 --hash=sha256:{wrong}\n", tmp_path)
+    assert refused.returncode != 0
+    assert "DO NOT MATCH THE HASHES" in refused.stderr
+    assert pinned("small==1.0\n", tmp_path).returncode != 0, "without a hash"
+    assert not (tmp_path / "out").exists()
+    done = pinned(f"small==1.0 --hash=sha256:{right}\n", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (tmp_path / "other-1.0.tar.gz").write_bytes(b"x")
+    source = hashlib.sha256(b"x").hexdigest()
+    refused = pinned(f"other==1.0 --hash=sha256:{source}\n", tmp_path)
+    assert refused.returncode != 0
+    assert "No matching distribution" in refused.stderr
+
+
+def test_whatever_is_installed_is_a_wheel_of_a_known_hash() -> None:
+    """Every line that installs anything, but for the one that installs this tree itself."""
+    files = [ROOT / "Makefile", ROOT / ".ci" / "run", ROOT / "tests" / "peers" / "install.sh"]
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines()]
+    installing = [
+        line for line in lines if re.search(r"pip install|\$\(INSTALL\)", line) and "needs uv" not in line
+    ]
+    ours = [line for line in installing if "INSTALL :=" in line or "--no-deps --no-build-isolation" in line]
+    assert len(ours) == 2
+    for line in set(installing) - set(ours):
+        assert "--require-hashes --only-binary :all:" in line
+    assert not [line for line in lines if re.search(r"npm (?!ci )", line)], (
+        "npm ci goes by a lock with hashes"
+    )
+
+
 @pytest.mark.parametrize("file", REQUIREMENT_FILES)
 def test_no_requirement_file_names_a_place(file: str) -> None:
     text = (ROOT / "requirements" / file).read_text(encoding="utf-8")
@@ -180,7 +244,7 @@ def test_the_floors_are_seen_to_apply() -> None:
         ("dev.txt", PROJECT["dependencies"] + PROJECT["optional-dependencies"]["dev"]),
         ("build.txt", tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]),
     ],
-    ids=REQUIREMENT_FILES,
+    ids=["base.txt", "dev.txt", "build.txt"],
 )
 def test_the_pins_are_what_the_project_asks_for(file: str, requirements: list[str]) -> None:
     found = pins(file)
