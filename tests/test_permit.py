@@ -317,9 +317,15 @@ def below(shape: object, *, named: bool) -> list[object]:
 
 
 @pytest.mark.timeout(3600)
-def test_no_fuzzed_scenario_sends_off_the_list_above_the_budget_or_unconfirmed(tmp_path: Path) -> None:
+def test_no_fuzzed_scenario_sends_off_the_list_above_the_budget_or_unconfirmed(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     """F17: what passes is allowed, paid for and confirmed."""
     found = fuzz_scenarios(CASES, tmp_path)
+    record_property("cases", found.done)
+    record_property("passed by the guard", found.permitted)
+    record_property("deliveries let through", found.sent)
+    record_property("messages held back", found.stopped)
     assert found.wrong == []
     assert found.permitted > CASES / 100
     assert found.sent > 4 * found.permitted
