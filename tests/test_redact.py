@@ -5,11 +5,9 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
-import html
 import json
 import pickle
 import pprint
-import quopri
 import traceback
 import urllib.parse
 
@@ -19,6 +17,7 @@ from hypothesis import strategies as st
 
 from bench.model import Auth, Secret
 from bench.redact import MASK, SHORT, Redactor, is_secret_header, mask_headers, secrets_of
+from tests.canary import cores, forms
 
 CANARY = "Cän4ry/s3cret+\"w'\\x<y>&z %k"
 
@@ -27,50 +26,6 @@ secret_text = st.text(
     st.characters(codec="utf-8", exclude_characters="*"), min_size=SHORT, max_size=24
 ).filter(lambda text: len(text.lower()) >= SHORT)
 around = st.binary(max_size=12).map(lambda data: data.replace(b"*", b""))
-
-
-def cores(value: bytes) -> list[bytes]:
-    """The part of a value's base64 that does not depend on its neighbours, for each alignment."""
-    found = []
-    for shift in range(3):
-        digits = base64.b64encode(b"\0" * shift + value + b"\0" * 3)
-        first, last = -(-8 * shift // 6), 8 * (shift + len(value)) // 6
-        found.append(digits[first:last])
-    return found
-
-
-def forms(secret: str) -> dict[str, bytes]:
-    """What servers and libraries make of a secret when they echo it."""
-    raw = secret.encode()
-    one_line = not {"\r", "\n"} & set(secret)  # quoted-printable drops or changes line ends
-    return {
-        "raw": raw,
-        "lower": secret.lower().encode(),
-        "upper": secret.upper().encode(),
-        "base64": base64.b64encode(raw),
-        "base64url": base64.urlsafe_b64encode(raw).rstrip(b"="),
-        "percent": urllib.parse.quote(secret, safe="").encode(),
-        "percent with slashes": urllib.parse.quote(secret).encode(),
-        "percent plus": urllib.parse.quote_plus(secret).encode(),
-        "percent all, lower case": "".join(f"%{byte:02x}" for byte in raw).encode(),
-        "json": json.dumps(secret)[1:-1].encode(),
-        "json utf-8": json.dumps(secret, ensure_ascii=False)[1:-1].encode(),
-        "json slashes": json.dumps(secret)[1:-1].replace("/", "\\/").encode(),
-        "json upper hex": "".join(
-            f"\\u{ord(one):04X}" if ord(one) < 65536 else one for one in secret
-        ).encode(),
-        "html": html.escape(secret).encode(),
-        "html numeric": "".join(f"&#{ord(one)};" for one in secret).encode(),
-        "html hex": "".join(f"&#x{ord(one):X};" for one in secret).encode(),
-        "repr bytes": repr(raw)[2:-1].encode(),
-        "repr": repr(secret)[1:-1].encode(),
-        "ascii": ascii(secret)[1:-1].encode(),
-        "quoted-printable": quopri.encodestring(raw, quotetabs=True).replace(b"=\n", b"")
-        if one_line
-        else raw,
-        "hex": raw.hex().encode(),
-        "hex upper": raw.hex().upper().encode(),
-    }
 
 
 @settings(deadline=None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import logging
 import os
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from bench.errors import ScenarioError
 from bench.report import FORMATS
 from bench.scenario.faults import ExpectForm, catalogue, read_case
+from tests.canary import found_in
 from tests.faults.running import READY, Carried, carry_out
 
 ROOT = Path(__file__).parents[2]
@@ -43,25 +44,20 @@ def check(row: dict[str, object], expected: ExpectForm, name: str) -> None:
         assert notes.get(key) == value, f"{name}: notes: {notes}"
 
 
-def check_secrets(done: Carried) -> None:
-    """The credentials stand in no artefact, in none of the forms in which they travel."""
+def check_secrets(done: Carried, said: str) -> None:
+    """F16: the credentials stand in no artefact, no report and nothing that was said or logged, in whatever
+    form."""
     if not READY:
         return  # no mock was asked
     ready = READY[-1].credentials
-    auths = [auth for auth in (ready.smtp, *ready.api.values()) if auth is not None]
-    for auth in auths:
-        user, password = auth.user.reveal() if auth.user else "", auth.password.reveal()
-        pair = base64.b64encode(f"\0{user}\0{password}".encode())
-        forms = [password.encode(), base64.b64encode(password.encode()), pair]
-        forms.append(base64.b64encode(f"{user}:{password}".encode()))
-        forms += [base64.urlsafe_b64encode(password.encode()), password.encode().hex().encode()]
-        for path in done.run.stored.folder.iterdir():
-            kept = path.read_bytes()
-            assert not any(form in kept for form in forms), path.name
-        run = done.run
-        texts = [each.render(run.summary, run.answer, run.frame) for each in TEXTS]
-        texts.append(repr((run.summary, run.answer)).encode())
-        assert not any(form in text for text in texts for form in forms)
+    secrets = {auth.password.reveal() for auth in (ready.smtp, *ready.api.values()) if auth is not None}
+    run = done.run
+    for path in run.stored.folder.iterdir():
+        assert found_in(path.read_bytes(), secrets) == [], path.name
+    texts = [each.render(run.summary, run.answer, run.frame) for each in TEXTS]
+    texts += [repr((run.summary, run.answer)).encode(), said.encode("utf-8", "backslashreplace")]
+    for text in texts:
+        assert found_in(text, secrets) == []
 
 
 def check_whole(done: Carried, count: int) -> None:
@@ -76,7 +72,14 @@ def check_whole(done: Carried, count: int) -> None:
 
 
 @pytest.mark.parametrize("name", list(catalogue()))
-def test_is_recorded_as_its_file_expects(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_is_recorded_as_its_file_expects(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
     if name in NOT_OVER[OVER]:
         pytest.skip(f"has another meaning with {OVER}")
     case = read_case(catalogue()[name])
@@ -107,7 +110,7 @@ def test_is_recorded_as_its_file_expects(name: str, tmp_path: Path, monkeypatch:
     )
     rows = done.rows
     check_whole(done, len(rows))
-    check_secrets(done)
+    check_secrets(done, "".join((*capfd.readouterr(), caplog.text)))
     if evict is not None:
         same = rows.pop()["connection_id"] == rows[0]["connection_id"]
         assert same is not evict, f"{name}: the connection was {'not ' if same else ''}given up"
