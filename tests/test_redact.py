@@ -5,19 +5,33 @@ from __future__ import annotations
 import base64
 import copy
 import dataclasses
+import io
 import json
+import logging
 import pickle
 import pprint
 import traceback
 import urllib.parse
 
+import click
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.model import Auth, Secret
-from bench.redact import MASK, SHORT, Redactor, is_secret_header, mask_headers, secrets_of
-from tests.canary import cores, forms
+from bench.redact import (
+    MASK,
+    SHORT,
+    TALKATIVE,
+    MaskedStream,
+    Redactor,
+    is_secret_header,
+    mask_headers,
+    quiet_libraries,
+    secrets_of,
+)
+from tests.canary import cores, forms, found_in
 
 CANARY = "Cän4ry/s3cret+\"w'\\x<y>&z %k"
 
@@ -236,3 +250,32 @@ def test_a_secret_written_in_several_ways_at_once_is_found(
     redactor = Redactor([Secret(secret)])
     assert redactor.finds(before + written + after)
     assert redactor.finds(before + secret.encode().hex().upper().encode() + after)
+
+
+def test_libraries_do_not_log_whole_urls_whatever_everybody_else_logs(
+    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """X04: httpx tells every request's URL at INFO, httpcore its headers at DEBUG."""
+    transport = httpx.MockTransport(lambda request: httpx.Response(200))
+    url = f"http://127.0.0.1/x?key={urllib.parse.quote(CANARY)}"
+    caplog.set_level(logging.DEBUG)
+    with httpx.Client(transport=transport) as client:
+        client.get(url)
+        assert urllib.parse.quote(CANARY) in caplog.text
+        caplog.clear()
+        quiet_libraries()
+        client.get(url)
+    assert caplog.text == ""
+    assert {logging.getLogger(name).level for name in TALKATIVE} == {logging.WARNING}
+    assert found_in("".join(capfd.readouterr()).encode(), [CANARY]) == []
+
+
+def test_a_masked_stream_has_no_way_past_the_mask() -> None:
+    below = io.StringIO()
+    stream = MaskedStream(below, Redactor([Secret(CANARY)]))
+    assert stream.write(f"a {CANARY} b") == len(CANARY) + 4
+    stream.writelines([f"{CANARY[:4]}", f"{CANARY[4:]}\n"])
+    print(CANARY, file=stream)
+    click.echo(CANARY, file=stream)  # type: ignore[arg-type]  # what click makes of it is the point
+    assert below.getvalue() == "a *** b***\n***\n***\n"
+    assert stream.buffer is None
