@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import random
+import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
+from rich.console import Console
 
 from bench.report import FORMATS
+from bench.report.terminal import print_summary
 from tests.report.hostile import PAYLOADS
 from tests.runs import Finished, run_text
 
@@ -50,16 +56,46 @@ def run(transport: str, folder: Path, *, harmless: bool) -> Finished:
 
 
 class Elements(HTMLParser):
+    """What a browser makes of a page: its elements, and no attribute or declaration that does anything."""
+
     def __init__(self, page: str) -> None:
         super().__init__()
         self.found: Counter[str] = Counter()
+        self.policies: list[str | None] = []
         self.feed(page)
+        self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.found[tag] += 1
         for name, value in attrs:
             assert not name.startswith("on"), f"{tag} {name}"
-            assert not (value or "").strip().lower().startswith("javascript:")
+            assert name not in ("src", "srcset", "action", "formaction", "srcdoc"), f"{tag} {name}"
+            assert (
+                not (value or "").strip().lower().startswith(("javascript:", "http", "//")) or "xmlns" in name
+            )
+        if ("http-equiv", "Content-Security-Policy") in attrs:
+            self.policies.append(dict(attrs)["content"])
+
+    def handle_comment(self, data: str) -> None:
+        self.found[f"<!--{data}"] += 1
+
+    def handle_pi(self, data: str) -> None:
+        self.found[f"<?{data}"] += 1
+
+    def unknown_decl(self, data: str) -> None:
+        self.found[f"<!{data}"] += 1
+
+
+CHARTS = {"g", "path", "use", "text", "tspan", "defs", "rect"}
+"""Of these, how many there are depends on how long the messages took."""
+
+
+def pages_of(done: Finished) -> dict[str, str]:
+    """Every format, and what the terminal shows."""
+    made = {name: each.render(done.summary, done.answer, done.frame) for name, each in FORMATS.items()}
+    shown = io.StringIO()
+    print_summary(Console(file=shown, force_terminal=True, width=100), done.summary, done.answer)
+    return {name: page.decode() for name, page in made.items()} | {"terminal": shown.getvalue()}
 
 
 @pytest.mark.parametrize("transport", ["smtp", "api"])
@@ -69,14 +105,37 @@ def test_no_answer_leaves_a_trace_but_text(transport: str, tmp_path: Path) -> No
     assert set(hostile.frame["outcome"]) == {"rejected_perm"}
     table = hostile.stored.table().to_pylist()
     assert sum(b"script" in (row["reply"] or b"") for row in table) > 20, "they are on record as they came"
-    pages = [
-        {name: each.render(done.summary, done.answer, done.frame) for name, each in FORMATS.items()}
-        for done in (hostile, plain)
-    ]
-    tags = [Elements(each["html"].decode()).found for each in pages]
-    for tag in ("script", "img", "iframe", "a", "b", "style", "form", "input", "object", "link"):
-        assert tags[0][tag] == tags[1][tag], tag
-    for name, page in pages[0].items():
-        text = page.decode("utf-8", "replace")
-        assert "\x1b" not in text, name
+    pages, others = pages_of(hostile), pages_of(plain)
+    check_html(pages["html"], others["html"])
+    render = MarkdownIt("gfm-like", {"linkify": False}).render
+    check_html(render(pages["md"]), render(others["md"]), policies=0)
+    assert UNSHOWN.search(STEERING.sub("", pages["terminal"])) is None
+    for name in ("csv", "samples"):
+        rows, plain_rows = (list(csv.reader(io.StringIO(each[name]))) for each in (pages, others))
+        assert [len(row) for row in rows] == [len(row) for row in plain_rows], name
+        cells = [cell for row in rows for cell in row]
+        assert not [cell for cell in cells if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)], name
+    assert "script" in pages["samples"]
+    assert len(json.loads(pages["json"])["cases"]) == 1
+    for name, text in pages.items():
+        assert name == "terminal" or "\x1b" not in text, name
         assert not any(line.startswith(("::", "##[")) for line in text.splitlines()), name
+
+
+def check_html(page: str, harmless: str, policies: int = 1) -> None:
+    found, wanted = Elements(page), Elements(harmless)
+    for tag in (found.found.keys() | wanted.found.keys()) - CHARTS:
+        assert found.found[tag] == wanted.found[tag], tag
+    assert found.found.keys() <= wanted.found.keys() | CHARTS
+    assert len(found.policies) == policies
+    for policy in found.policies:
+        assert policy is not None
+        assert "default-src 'none'" in policy
+        assert "script-src" not in policy, "there is no script"
+
+
+STEERING = re.compile(r"\x1b\[[0-9;]*m")
+"""Colours, which are ours."""
+UNSHOWN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\ufeff]")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
