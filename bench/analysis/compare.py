@@ -11,6 +11,8 @@ DRIFT = (
     "them, by far more than the intervals within a run say. Read this as a comparison, not as a verdict."
 )
 
+APART = "Cases that only one run sent to a sandbox are not compared: a sandbox takes no real mail."
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -71,15 +73,21 @@ class Comparison:
 def compare(a: Summary, b: Summary) -> Comparison:
     """Pair the cases of two runs by id, in A's order."""
     in_b = {case.id: case for case in b.cases}
-    in_a = {case.id for case in a.cases}
+    both = [(case, in_b[case.id]) for case in a.cases if case.id in in_b]
+    pairs = [(one, other) for one, other in both if _boxed(one) == _boxed(other)]
+    paired = {case.id for case, _ in pairs}
     return Comparison(
         a=a.run,
         b=b.run,
-        cases=tuple(_pair(case, in_b[case.id]) for case in a.cases if case.id in in_b),
-        only_a=tuple(case.id for case in a.cases if case.id not in in_b),
-        only_b=tuple(case.id for case in b.cases if case.id not in in_a),
-        notes=(DRIFT, *_differences(a.run, b.run)),
+        cases=tuple(_pair(one, other) for one, other in pairs),
+        only_a=tuple(case.id for case in a.cases if case.id not in paired),
+        only_b=tuple(case.id for case in b.cases if case.id not in paired),
+        notes=(DRIFT, *([APART] if len(pairs) < len(both) else []), *_differences(a.run, b.run)),
     )
+
+
+def _boxed(case: CaseSummary) -> bool:
+    return case.labels.get("target") == "sandbox"
 
 
 def _pair(a: CaseSummary, b: CaseSummary) -> CaseComparison:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from bench.errors import ScenarioError
-from bench.model import Case, Scenario, Threshold
+from bench.model import Case, Scenario, TargetKind, Threshold
 from bench.scenario import form, matrix
 from bench.scenario.convert import Converter, gate_of
 from bench.scenario.mail import Check, note_unsendable
@@ -178,6 +178,9 @@ class _Loader:
     ) -> None:
         """Each key must vary, and what runs interleaved must share one load and one process."""
         node = tree.nearest("compare")
+        if len({case.target.kind is TargetKind.SANDBOX for case in cases}) > 1:
+            at = tree.get("matrix.target") or tree.nearest("matrix")
+            self._problems.add(at, "a sandbox is no real server: what it takes is not compared with others")
         varying = set(points[0].varying)
         for key in keys:
             if key not in varying:

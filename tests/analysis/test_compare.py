@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.analysis.compare import DRIFT, CaseComparison, Comparison, compare
+from bench.analysis.compare import APART, DRIFT, CaseComparison, Comparison, compare
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import Planted
@@ -39,6 +39,18 @@ def test_a_change_is_the_ratio_of_b_to_a_with_both_intervals(planted: Planted) -
     assert p50.a.ci95_ms == (198.0, 202.0)
     assert p50.b.value_ms == 220.0
     assert p50.apart
+
+
+def test_a_sandbox_is_compared_with_sandboxes_alone(planted: Planted) -> None:
+    real = planted.case(CASE, 200.0)
+    boxed = replace(real, labels={**real.labels, "target": "sandbox"})
+    found = compare(planted.summary(real), planted.summary(boxed))
+    assert found.cases == ()
+    assert (found.only_a, found.only_b) == ((CASE,), (CASE,))
+    assert APART in found.notes
+    same = compare(planted.summary(boxed), planted.summary(boxed))
+    assert len(same.cases) == 1
+    assert APART not in same.notes
 
 
 @pytest.mark.parametrize(("b_ms", "apart"), [(201.0, False), (198.0, False), (190.0, True), (210.0, True)])
