@@ -24,6 +24,7 @@ from bench.analysis.groups import (
     trips,
 )
 from bench.analysis.knees import Knee, keeps_up, knees
+from bench.analysis.verdicts import statements
 from bench.model import Answer, CaseSummary, Distribution, Summary, ThresholdVerdict
 
 SET_UP = ("dns", "tcp", "tls", "banner", "ehlo", "starttls", "auth")
@@ -36,6 +37,7 @@ def explain(summary: Summary) -> Answer:
     """Sentences and judged claims; the first sentence is the headline."""
     sentences = [
         *doubts(summary),
+        *statements(summary),
         *(_knee_sentence(knee) for knee in knees(summary)),
         *_rates(summary),
         *_contrasts(summary),

@@ -364,7 +364,7 @@ def gate_of(values: form.GateForm | float | None, *, given: bool) -> Gate | None
         own = {name: share for name, share in whole.limit if share is not None}
     else:
         own = dict.fromkeys(DEFAULT_LIMITS.limit, whole.limit) if whole.limit is not None else {}
-    return Gate(DEFAULT_LIMITS.within(own), whole.stages)
+    return Gate(DEFAULT_LIMITS.within(own))
 
 
 def load_of(values: Form) -> Load:

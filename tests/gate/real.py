@@ -32,7 +32,7 @@ load: {{model: constant, rate: {rate}/s, messages: {count}, warmup: 50, max_in_f
 message: {{size: 1KiB}}
 matrix: {{mock.service_time: [{{observed: base.txt}}, {{observed: head.txt}}]}}
 compare: mock.service_time
-gate: {{stages: 1}}
+gate: default
 """
 RATE_PER_S = 400
 MEDIAN_MS = 50.0

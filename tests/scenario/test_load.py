@@ -233,7 +233,7 @@ def test_a_gate_has_limits_of_its_own_or_the_default_ones(
     gate = load(tmp_path, f"{pair}gate: {text}\n").gate
     assert gate is not None
     assert gate.limits == Limits(effect, limit)
-    assert gate.stages == 2
+    assert gate.stages == 1
     assert load(tmp_path, pair).gate is None
 
 

@@ -1,0 +1,63 @@
+"""What a run's comparisons say, in words: the verdict of a gate, or who is faster and by how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.analysis.gate import change
+from bench.analysis.groups import listed, names
+from bench.model import ComparisonSummary, Paired, Ratio, Summary
+
+
+def statements(summary: Summary) -> list[str]:
+    """Sentences about each comparison; of one whose cases are not all valid, that nothing is said."""
+    called, valid = names(summary), {case.id: case.generator.valid for case in summary.cases}
+    return [text for each in summary.comparisons for text in _statements(each, called, valid)]
+
+
+def _statements(
+    comparison: ComparisonSummary, called: Mapping[str, str], valid: Mapping[str, bool]
+) -> list[str]:
+    if any(not valid.get(place.id, False) for place in comparison.places):
+        return [f"Nothing is said of {comparison.name}: not all of its cases are valid."]
+    if comparison.note:
+        judged = f" ({comparison.verdict.value})" if comparison.verdict else ""
+        return [f"Nothing can be said of {comparison.name}{judged}: {comparison.note}."]
+    if comparison.verdict is not None:
+        (pair,) = comparison.pairs
+        word = comparison.verdict.value.upper()
+        found = f"{word}: {called[pair.b]} against {called[pair.a]}: {'; '.join(comparison.reasons)}."
+        return [found, _detectable(pair)]
+    if len(comparison.pairs) == 1:
+        return [_difference(comparison.pairs[0], called)]
+    return [_ranking(comparison, called)]
+
+
+def _detectable(pair: Paired) -> str:
+    """Always told: what would have been found."""
+    known = [f"{each.quantity} {each.detectable:.1%}" for each in pair.ratios if each.detectable is not None]
+    missing = [each.note for each in pair.ratios if each.note]
+    told = f"slowdowns of {listed(known)} are found 95 times of 100" if known else "nothing can be found"
+    return f"With {pair.count} messages a side {'; '.join([told, *missing])}.".replace("%", " %")
+
+
+def _difference(pair: Paired, called: Mapping[str, str]) -> str:
+    parts = [f"{each.quantity} {_range(each)}" for each in pair.ratios if each.ratio is not None]
+    return f"{called[pair.b]} against {called[pair.a]}: {'; '.join(parts)}."
+
+
+def _range(ratio: Ratio) -> str:
+    """`5.0 to 9.0 % slower`, or that no difference is shown."""
+    if ratio.low is None or ratio.high is None:
+        return "cannot be told"
+    low, high = change(ratio.low), change(ratio.high)
+    if ratio.low <= 1.0 <= ratio.high:
+        return f"no difference shown ({low} to {high})"
+    near, far = (low, high) if ratio.low > 1.0 else (high, low)
+    return f"{near.partition(' ')[0]} to {far}"
+
+
+def _ranking(comparison: ComparisonSummary, called: Mapping[str, str]) -> str:
+    places = [f"{called[place.id]} ({place.groups})" for place in comparison.places]
+    text = f"By the median, fastest first: {', '.join(places)}"
+    return f"{text}; between those that share a letter no difference is shown."
