@@ -131,6 +131,8 @@ class ApiFacts:
     """The status of a call that was taken; what else is below 300 is not in the contract."""
     meanings: Mapping[str, Rule] = field(default_factory=dict)
     """What its own error codes mean, where the HTTP status does not say it."""
+    labelled: bool = True
+    """Whether a success has to call its body JSON by its content type, as what a proxy says does not."""
     idempotency: str | None = None
     """What keeps a repeated call from sending twice, in words; None: nothing documented."""
 

@@ -47,7 +47,7 @@ FACTS = ProviderFacts(
     name="generic",
     title="Generic",
     smtp=SmtpFacts(hosts={}, starttls_ports=(), tls_ports=(), user="as given"),
-    api=ApiFacts(base_urls={}, auth=AuthScheme.BASIC, max_request_bytes=_LIMIT),
+    api=ApiFacts(base_urls={}, auth=AuthScheme.BASIC, max_request_bytes=_LIMIT, labelled=False),
 )
 
 _KEY = re.compile(rb"^x-sendbench-id:[ \t]*(\S+)", re.IGNORECASE | re.MULTILINE)

@@ -130,6 +130,7 @@ FACTS = ProviderFacts(
         max_recipients=_MAX_RECIPIENTS,
         max_batch=_MAX_BATCH,
         meanings=_EXCEPTIONS | _STATUSES,
+        labelled=False,  # botocore reads the body as the service model has it, whatever it is called
     ),
     sandbox=SandboxFacts(
         api=f"mail goes to {_SIMULATOR}",

@@ -66,9 +66,8 @@ def answer_to(
 
 
 def _is_mislabelled(provider: Provider, response: Answered) -> bool:
-    """Whether a success says that its body is no JSON, as a proxy's page would: the providers' all is. What
-    a server of one's own calls its JSON is not known."""
-    if not 200 <= response.status < 300 or not response.body or provider.name == "generic":
+    """Whether a success says that its body is no JSON, as a proxy's page would."""
+    if not 200 <= response.status < 300 or not response.body or not provider.facts.api.labelled:
         return False
     declared = response.header("content-type")
     return declared is not None and "json" not in declared.lower()
