@@ -296,6 +296,7 @@ _SHAPES = st.recursive(
 )
 
 
+@pytest.mark.timeout(3600)
 @settings(max_examples=CASES // 5, deadline=None)
 @given(_SHAPES.filter(lambda shape: isinstance(shape, dict)))
 def test_no_shape_of_a_call_hides_a_stranger_below_a_recipients_name(shape: dict[str, object]) -> None:
