@@ -44,7 +44,7 @@ def _compare(
     couples = list(combinations(times, 2))
     found = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
     strata = {couple: each for couple, each in found.items() if each is not None}
-    note = _unmatched(times)
+    note = _unmatched(times) if couples else "only one of its cases has ended"
     if not note and len(strata) < len(couples):
         note = f"{min(map(len, times.values()))} messages a variant are too few to compare"
     if note:

@@ -113,3 +113,9 @@ def test_too_few_are_not_compared() -> None:
     (found,) = compare_cases(frame, [run("a"), run("b")], GATE)
     assert not found.pairs
     assert "40 messages" in found.note
+
+
+def test_a_case_that_is_left_alone_is_not_compared() -> None:
+    (found,) = compare_cases(rows("a", spread(1.0, 1)), [run("a")], GATE)
+    assert found.note == "only one of its cases has ended"
+    assert found.verdict is Verdict.INCONCLUSIVE
