@@ -783,6 +783,10 @@ class ThresholdResult:
     verdict: ThresholdVerdict
     line: int = 0
     note: str = ""
+    limit: float | None = None
+    interval: tuple[float | None, float | None] | None = None
+    """95 %, of which an end that is None is infinite; where all of it is within the limit the threshold
+    passes, where none of it is it fails. None: there is none, or what counts is what was seen."""
 
 
 @dataclass(frozen=True, slots=True)

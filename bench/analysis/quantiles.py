@@ -41,15 +41,15 @@ def interval_ranks(n: int, q: float, tail: float = TAIL) -> tuple[int, int] | No
     """
     if n < 1 or not 0 < q < 1:
         raise ValueError(f"no q = {q} quantile of {n} values")
-    first, weights = _binomial_weights(n, q)
+    first, weights = binomial_weights(n, q)
     below = int(np.count_nonzero(np.cumsum(weights) <= tail))
     above = int(np.count_nonzero(np.cumsum(weights[::-1]) <= tail))
     lower, upper = first + below, first + len(weights) - above
     return (lower, upper) if lower >= 1 and upper <= n else None
 
 
-def _binomial_weights(n: int, q: float) -> tuple[int, Floats]:
-    """(k0, P(K = k0), P(K = k0 + 1), ...) for all k that matter.
+def binomial_weights(n: int, q: float) -> tuple[int, Floats]:
+    """(k0, P(K = k0), P(K = k0 + 1), ...) for all k that matter of K ~ Bin(n, q).
 
     Ratios of neighbours are multiplied up from the mode, where every product only shrinks,
     and then scaled to the sum 1: no factorial, no logarithm, no cancellation. What lies

@@ -133,7 +133,14 @@ def _summarize_case(
         thresholds=evaluate(
             manifest.thresholds,
             run.labels,
-            Population(timings, counts, throughput, by_outcome=_by_outcome(measured)),
+            Population(
+                timings,
+                counts,
+                throughput,
+                by_outcome=_by_outcome(measured),
+                began_ns=run.started_ns,
+                ends_ns=present(numbers(only(final, outcomes(final, Outcome.ACCEPTED)), "end_ns")),
+            ),
         ),
         generator=check_generator(run, measured, main, counts, jury, errors, manifest.facts),
         rtt_ms=_rtt_ms(run, rows),

@@ -1,4 +1,10 @@
-"""Absolute limits on a case's point estimates.
+"""Absolute limits on a case: does what was measured show that they hold, or that they do not?
+
+A threshold passes where the whole 95 % interval of what it is about lies within the limit and fails where
+none of it does: each of the two is wrong at most 2.5 times in 100. What lies between is inconclusive. The
+intervals: order statistics for percentiles, Clopper and Pearson for a share, batch means for `mean` and
+`rate`. `min`, `max` and a share with a limit of 0 or 100 % are statements about the messages that were sent,
+and have none.
 
 Every function sees the accepted messages that enter the case's figures, and every measured
 message that was not accepted - rejected, failed, unknown or dropped - as an infinitely slow
@@ -13,10 +19,12 @@ import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
-from bench.analysis.frame import numbers, present, span_ns
-from bench.analysis.quantiles import NS_PER_MS, Floats, quantile_rank, smallest_count, supported
+from bench.analysis.frame import numbers, span_ns
+from bench.analysis.intervals import MEAN_LEAST, RATE_LEAST, mean_half_width, rate_interval, share_interval
+from bench.analysis.quantiles import NS_PER_MS, TAIL, Floats, interval_ranks, quantile_rank, smallest_count
 from bench.model import Counts, Outcome, Threshold, ThresholdResult, ThresholdVerdict, Throughput
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
@@ -35,6 +43,9 @@ class Population:
     throughput: Throughput
     by_outcome: Mapping[Outcome, int]
     """How many measured messages ended how."""
+    began_ns: int
+    ends_ns: Floats
+    """When the accepted ones ended, ascending; `began_ns` is when the measuring began."""
 
     @property
     def lost(self) -> int:
@@ -66,63 +77,146 @@ def evaluate(
 
 
 def _judge(threshold: Threshold, population: Population) -> ThresholdResult:
-    if threshold.function == "share":
-        return _share(threshold, population)
-    if threshold.function == "rate":
-        rate = population.throughput.accepted_per_s
-        return _result(threshold, rate, "" if rate is not None else "the case took no time")
-    return _time(threshold, population)
+    estimate = _ESTIMATES.get(threshold.function, _time)(threshold, population)
+    if isinstance(estimate, str):
+        return _result(threshold, None, estimate)
+    holds = [_holds(threshold, end) for end in (estimate.low, estimate.high)]
+    if all(holds):
+        return _result(threshold, estimate, verdict=ThresholdVerdict.PASS)
+    if not any(holds):
+        return _result(threshold, estimate, estimate.note, verdict=ThresholdVerdict.FAIL)
+    return _result(threshold, estimate, estimate.note or "the limit lies within the 95 % interval")
 
 
-def _share(threshold: Threshold, population: Population) -> ThresholdResult:
-    scheduled = population.counts.scheduled
-    if not scheduled:
-        return _result(threshold, None, "no message was scheduled")
-    if threshold.subject == "rejected":
-        return _result(threshold, population.counts.rejected / scheduled)
-    return _result(threshold, population.by_outcome.get(Outcome(threshold.subject), 0) / scheduled)
+@dataclass(frozen=True, slots=True)
+class _Estimate:
+    """What was seen and its 95 % interval, in the unit of the limit."""
+
+    value: float
+    low: float
+    high: float
+    note: str = ""
+    """What to say of it where it does not pass."""
 
 
-def _time(threshold: Threshold, population: Population) -> ThresholdResult:
-    ordered = _times(threshold.subject, population.main)
-    n = len(ordered) + population.lost
-    if not len(ordered) and len(population.main):
-        return _result(threshold, None, f"{threshold.subject} does not occur in this case")
+def _seen(value: float, note: str = "") -> _Estimate:
+    """An estimate of nothing but itself."""
+    return _Estimate(value, value, value, note)
+
+
+def _share(threshold: Threshold, population: Population) -> _Estimate | str:
+    n = population.counts.scheduled
     if not n:
-        return _result(threshold, None, "no message was measured")
-    q = QUANTILES.get(threshold.function)
-    if q is not None and not supported(n, q):
-        note = f"{threshold.function} needs {smallest_count(q)} messages and the case has {n}"
-        return _result(threshold, None, note)
-    value_ns = _statistic(threshold.function, ordered, population.lost)
-    note = f"{population.lost} of {n} messages were not accepted and count as infinitely slow"
-    return _result(threshold, value_ns, note if math.isinf(value_ns) else "", scale=NS_PER_MS)
+        return "no message was scheduled"
+    if threshold.subject == "rejected":
+        k = population.counts.rejected
+    else:
+        k = population.by_outcome.get(Outcome(threshold.subject), 0)
+    if threshold.limit in (0.0, 1.0):  # none, or all: no sample shows that of other messages
+        return _seen(k / n)
+    low, high = share_interval(k, n)
+    return _Estimate(k / n, low, high, _more_needed(threshold, k, n))
+
+
+def _more_needed(threshold: Threshold, k: int, n: int) -> str:
+    """Of a share that could not be better and is not shown to be within the limit all the same."""
+    upper = threshold.operator in ("<", "<=")
+    if k != (0 if upper else n):
+        return ""
+    kept = 1 - threshold.limit if upper else threshold.limit
+    least = math.ceil(math.log(TAIL) / math.log(kept))
+    edge = f"share({threshold.subject}) {'<= 0%' if upper else '>= 100%'}"
+    return f"to show it takes {least} messages and the case has {n}; {edge} is about these alone"
+
+
+def _rate(_threshold: Threshold, population: Population) -> _Estimate | str:
+    rate, ends_ns = population.throughput.accepted_per_s, population.ends_ns
+    if rate is None:
+        return "the case took no time"
+    if not len(ends_ns):
+        return _seen(rate)
+    if len(ends_ns) < RATE_LEAST:
+        return _Estimate(rate, 0.0, math.inf, _too_few("rate()", RATE_LEAST, len(ends_ns)))
+    low, high = rate_interval(population.began_ns, ends_ns)
+    return _Estimate(rate, rate * low, rate * high)
+
+
+def _too_few(function: str, least: int, n: int) -> str:
+    return f"{function} needs {least} messages and the case has {n}"
+
+
+def _time(threshold: Threshold, population: Population) -> _Estimate | str:
+    function, subject, lost = threshold.function, threshold.subject, population.lost
+    times = _times(subject, population.main)
+    n = len(times) + lost
+    if not len(times) and len(population.main):
+        return f"{subject} does not occur in this case"
+    if not n:
+        return "no message was measured"
+    note = f"{lost} of {n} messages were not accepted and count as infinitely slow" if lost else ""
+    if function in QUANTILES:
+        return _quantile(function, np.sort(times), n, note)
+    if function == "mean" and not lost:
+        return _mean(times)
+    if function == "min":
+        return _seen(float(times.min()) if len(times) else math.inf, note)
+    return _seen(math.inf if lost else float(times.max()), note)
+
+
+def _quantile(function: str, ordered: Floats, n: int, note: str) -> _Estimate | str:
+    """Of n messages, of which those that are not in `ordered` are infinitely slow."""
+    q = QUANTILES[function]
+    ranks = interval_ranks(n, q)
+    if ranks is None:
+        return _too_few(function, smallest_count(q), n)
+    all_ranks = (quantile_rank(n, q), *ranks)
+    value, low, high = (float(ordered[rank - 1]) if rank <= len(ordered) else math.inf for rank in all_ranks)
+    return _Estimate(value, low, high, note if math.isinf(high) else "")
+
+
+def _mean(times: Floats) -> _Estimate:
+    mean = float(times.mean())
+    if len(times) < MEAN_LEAST:
+        return _Estimate(mean, 0.0, math.inf, _too_few("mean", MEAN_LEAST, len(times)))
+    off = mean_half_width(times)
+    return _Estimate(mean, max(0.0, mean - off), mean + off)
+
+
+_ESTIMATES: dict[str, Callable[[Threshold, Population], _Estimate | str]] = {"share": _share, "rate": _rate}
+"""The others are of times."""
 
 
 def _times(subject: str, main: pd.DataFrame) -> Floats:
-    """Ascending ns where the span or phase was recorded."""
+    """ns in the order of sending, where the span or phase was recorded."""
+    sent = main.iloc[np.argsort(numbers(main, "start_ns"), kind="stable")]
     if subject.startswith("phase."):
-        return present(numbers(main, f"{subject.removeprefix('phase.')}_ns"))
-    return present(span_ns(main, subject))
+        times = numbers(sent, f"{subject.removeprefix('phase.')}_ns")
+    else:
+        times = span_ns(sent, subject)
+    return times[~np.isnan(times)]
 
 
-def _statistic(function: str, ordered: Floats, lost: int) -> float:
-    if function in QUANTILES:
-        rank = quantile_rank(len(ordered) + lost, QUANTILES[function])
-        return float(ordered[rank - 1]) if rank <= len(ordered) else math.inf
-    if function == "min":
-        return float(ordered[0]) if len(ordered) else math.inf
-    if lost:
-        return math.inf
-    return float(ordered[-1] if function == "max" else ordered.mean())
+def _holds(threshold: Threshold, value: float) -> bool:
+    return _OPERATORS[threshold.operator](value, threshold.limit)
 
 
 def _result(
-    threshold: Threshold, value: float | None, note: str = "", *, scale: float = 1.0
+    threshold: Threshold,
+    estimate: _Estimate | None,
+    note: str = "",
+    *,
+    verdict: ThresholdVerdict = ThresholdVerdict.INCONCLUSIVE,
 ) -> ThresholdResult:
-    verdict = ThresholdVerdict.INCONCLUSIVE
-    if value is not None:
-        holds = _OPERATORS[threshold.operator](value, threshold.limit)
-        verdict = ThresholdVerdict.PASS if holds else ThresholdVerdict.FAIL
-    shown = None if value is None or math.isinf(value) else value / scale
-    return ThresholdResult(threshold.text, shown, verdict, threshold.line, note)
+    scale = 1.0 if threshold.function in _ESTIMATES else NS_PER_MS
+    value, interval = None, None
+    if estimate is not None:
+        value = _finite(estimate.value / scale)
+        if estimate.low != estimate.high:
+            interval = (_finite(estimate.low / scale), _finite(estimate.high / scale))
+    return ThresholdResult(
+        threshold.text, value, verdict, threshold.line, note, threshold.limit / scale, interval
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -160,14 +160,26 @@ def rate(case: CaseSummary) -> str:
 
 
 def measured(result: ThresholdResult) -> str:
-    """What a threshold was held against, in the unit of its limit."""
+    """What a threshold was held against, in the unit of its limit, its interval, and what to say of it."""
     if result.value is None or not math.isfinite(result.value):
         return result.note or MISSING
+    said = f"; {result.note}" if result.note else ""
+    return f"{_value(result, result.value)}{_interval(result)}{said}"
+
+
+def _interval(result: ThresholdResult) -> str:
+    if result.interval is None:
+        return ""
+    low, high = ("no end" if end is None else _value(result, end) for end in result.interval)
+    return f" ({low} to {high})"
+
+
+def _value(result: ThresholdResult, value: float) -> str:
     if result.text.startswith("share"):
-        return percent(result.value)
+        return f"{100 * value if value in (0.0, 1.0) else min(100 * value, 99.999):.5g} %"
     if result.text.startswith("rate"):
-        return per_second(result.value)
-    return f"{MS.text(result.value)} ms"
+        return per_second(value)
+    return f"{MS.text(value)} ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +217,7 @@ def _threshold_lines(
 def _range(results: list[ThresholdResult]) -> str:
     """From the lowest to the highest value."""
     ordered = sorted((result for result in results if result.value is not None), key=lambda r: r.value or 0.0)
-    ends = [measured(ordered[0]), measured(ordered[-1])] if ordered else []
+    ends = [_value(each, each.value or 0.0) for each in (ordered[0], ordered[-1])] if ordered else []
     return " to ".join(dict.fromkeys(ends)) or MISSING
 
 

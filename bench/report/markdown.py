@@ -118,7 +118,7 @@ def _thresholds(summary: Summary) -> list[str]:
         ]
         for line in threshold_lines(summary)
     ]
-    header = ["verdict", "threshold", "case", "measured"]
+    header = ["verdict", "threshold", "case", "measured (95 % interval)"]
     return ["### Thresholds", "", *table(header, rows, left=3)] if rows else []
 
 

@@ -136,7 +136,24 @@ def test_problems_name_what_a_reader_must_know_worst_first() -> None:
     ],
 )
 def test_measured_is_in_the_unit_of_the_limit(text: str, value: float | None, shown: str) -> None:
-    assert measured(ThresholdResult(text, value, ThresholdVerdict.FAIL, note="too few")) == shown
+    note = "" if shown != "too few" else shown
+    assert measured(ThresholdResult(text, value, ThresholdVerdict.FAIL, note=note)) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "interval", "shown"),
+    [
+        ("p95(service) < 800ms", 555.4, (512.2, 812.9), "555 ms (512 ms to 813 ms); close"),
+        ("p95(service) < 800ms", 555.4, (512.2, None), "555 ms (512 ms to no end); close"),
+        ("share(accepted) >= 99.9%", 1.0, (0.9926, 1.0), "100 % (99.26 % to 100 %); close"),
+        ("share(accepted) >= 99.9%", 0.9999999, (0.99999, 1.0), "99.999 % (99.999 % to 100 %); close"),
+    ],
+)
+def test_measured_has_its_interval(
+    text: str, value: float, interval: tuple[float | None, float | None], shown: str
+) -> None:
+    result = ThresholdResult(text, value, ThresholdVerdict.INCONCLUSIVE, note="close", interval=interval)
+    assert measured(result) == shown
 
 
 def test_threshold_lines_name_each_case_that_fails() -> None:
