@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ from bench.permit import Permission, Permit, deliveries, require
 from bench.providers import addressed, composer_for, simulators, throttling_of
 from bench.providers.addresses import REAL, caveat_of, endpoint_of, with_credentials
 from bench.redact import secrets_of
+from bench.stopping import Watch
 from bench.store.ledger import Ledger, ledger_file
 from bench.store.resume import joined
 from bench.transports import session_maker
@@ -86,9 +88,13 @@ async def run_scenario(scenario: Scenario, options: RunOptions, stop: Stop) -> P
     """Run every case of a scenario and return the run's folder.
 
     Every target is checked before anything is opened. A case that cannot be carried out is
-    recorded with its error and the next one is run. Raises RefusedError, StorageError.
+    recorded with its error and the next one is run. Raises RefusedError, ScenarioError, StorageError.
     """
     scenario = with_credentials(scenario)
+    if any(each.abort for each in scenario.thresholds):
+        from bench.analysis.aborts import check_aborts
+
+        check_aborts(scenario)
     with permitted(scenario, options) as permit:
         return await _run_permitted(scenario, options, stop, permit)
 
@@ -156,7 +162,7 @@ async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, pe
         writer.durable = permit is not None
         with writer:
             seeded = replace(options, seed=seed)
-            runner = _Runner(seeded, stop, clock, alarm, writer, started_at, permit, left)
+            runner = _Runner(scenario, seeded, stop, clock, alarm, writer, started_at, permit, left)
             for cases in scenario.groups:
                 if stop:
                     break
@@ -164,12 +170,13 @@ async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, pe
                     continue
                 for ended in await runner.run_group(cases):
                     writer.end_case(ended)
-            writer.finish("aborted" if stop else "complete", stop.reason)
+            writer.finish(stop.state if stop else "complete", stop.reason)
     return writer.folder
 
 
 @dataclass(frozen=True, slots=True)
 class _Runner:
+    scenario: Scenario
     options: RunOptions
     stop: Stop
     clock: RunClock
@@ -238,12 +245,13 @@ class _Runner:
         composer, request = composer_for(case, self.writer.key_prefix(case), seed=seed, date=self.started_at)
         real = self.options.guard.class_of(case.target) is TargetClass.REAL
         guard = RealGuard() if real else self.options.guard
+        watch = self._watch(case)
         engine = Engine(
             case=case,
             composer=composer,
             make_session=session_maker(case, endpoint, guard, request, self.alarm),
             permit=self.permit if real else None,
-            recorder=self.writer,
+            recorder=watch or self.writer,
             clock=self.clock,
             alarm=self.alarm,
             stop=self.stop,
@@ -255,7 +263,18 @@ class _Runner:
             gather=None if place is None else place.whole.gather,
             place=place,
         )
-        return joined(await engine.run(), engine.first)
+        ended = joined(await engine.run(), engine.first)
+        return ended if watch is None else replace(ended, stopped_by=watch.stopped_by)
+
+    def _watch(self, case: Case) -> Watch | None:
+        """Who looks after the thresholds that may end the run; None where there are none for this case."""
+        if not any(each.abort for each in self.scenario.thresholds):
+            return None
+        from bench.analysis.aborts import tolerances
+
+        found = tolerances(case, self.scenario)
+        ask = partial(self.stop.ask, state="stopped")
+        return Watch(case, found, self.writer, ask) if found else None
 
     async def _shared(self, case: Case, endpoint: Endpoint, seed: int, progress: Progress) -> CaseRun:
         """Others send everything, each its share."""

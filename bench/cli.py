@@ -117,7 +117,12 @@ def _json_option(function: Callable[..., object]) -> Callable[..., object]:
 def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
     from bench.scenario import find_scenario, load_scenario
 
-    return load_scenario(find_scenario(text), overrides=overrides, profile=profile, check=_build_message)
+    scenario = load_scenario(find_scenario(text), overrides=overrides, profile=profile, check=_build_message)
+    if any(each.abort for each in scenario.thresholds):
+        from bench.analysis.aborts import check_aborts
+
+        check_aborts(scenario)
+    return scenario
 
 
 def _build_message(case: Case) -> None:
@@ -294,7 +299,9 @@ def _exit_code(summary: Summary) -> ExitCode:
     from bench.model import ThresholdVerdict, Verdict
 
     codes = [ExitCode.PASS]
-    if summary.run.state != "complete":  # an aborted run passes nothing, whatever it had measured
+    if summary.run.state == "stopped":  # by a threshold, which could no longer pass
+        codes.append(ExitCode.THRESHOLD_FAILED)
+    elif summary.run.state != "complete":  # an aborted run passes nothing, whatever it had measured
         codes.append(ExitCode.INVALID)
     for case in summary.cases:
         if not case.generator.valid:

@@ -95,11 +95,13 @@ class Stop:
         self._asked = anyio.Event()
         self._cut = anyio.Event()
         self.reason: str | None = None
+        self.state = "aborted"
+        """What the run is for that reason."""
 
-    def ask(self, reason: str) -> None:
+    def ask(self, reason: str, state: str = "aborted") -> None:
         """Ask for the end; only the first reason counts."""
         if self.reason is None:
-            self.reason = reason
+            self.reason, self.state = reason, state
             self._asked.set()
 
     def cut_off(self) -> None:

@@ -66,7 +66,7 @@ class CredentialsError(UsageError):
 
 
 class ScenarioError(BenchError):
-    """A scenario file that is wrong: `file:line:col: field: what is wrong`."""
+    """A scenario file that is wrong: `file:line:col: field: what is wrong`; column 0: the line is known."""
 
     exit_code = ExitCode.USAGE
 
@@ -74,7 +74,7 @@ class ScenarioError(BenchError):
         self, message: str, *, file: str = "", line: int = 0, column: int = 0, field: str = ""
     ) -> None:
         self.file, self.line, self.column, self.field = file, line, column, field
-        where = f"{file}:{line}:{column}: " if file else ""
+        where = f"{file}:{line}:{f'{column}:' if column else ''} " if file else ""
         super().__init__(f"{where}{field + ': ' if field else ''}{message}")
 
 

@@ -346,6 +346,8 @@ class Threshold:
     """ns for times, 0..1 for share, messages per second for rate"""
     where: tuple[tuple[str, str], ...] = ()
     line: int = 0
+    abort: bool = False
+    """Whether it ends the run once it can no longer pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -633,6 +635,8 @@ class CaseRun:
     """What else must be known of the figures, as the rest of a sentence."""
     mock_share: float | None = None
     """CPU of the mock over wall time while the case ran; None where something else answered."""
+    stopped_by: str = ""
+    """The threshold that ended the run, as it could no longer pass for this case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -666,9 +670,9 @@ class Manifest:
     description: str
     tags: Mapping[str, str]
     state: str
-    """running | finalising | complete | aborted | invalid"""
+    """running | finalising | complete | stopped (by a threshold) | aborted | invalid"""
     reason: str | None
-    """Why it was aborted or is invalid, in one line."""
+    """Why it was stopped or aborted or is invalid, in one line."""
     started_at: str
     """ISO 8601, UTC."""
     clock_offset_ns: int

@@ -16,7 +16,7 @@ from bench.analysis.frame import Mask, Tabular, flags, numbers, only, outcomes, 
 from bench.analysis.generator import check_generator
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
-from bench.analysis.thresholds import Population, evaluate, unmatched
+from bench.analysis.thresholds import Population, cut_short, evaluate, unmatched
 from bench.model import (
     PHASES,
     CaseRun,
@@ -32,6 +32,7 @@ from bench.model import (
     RunInfo,
     Summary,
     Threshold,
+    ThresholdResult,
     Throughput,
     WireConnection,
 )
@@ -130,9 +131,9 @@ def _summarize_case(
         phases=_phases(timings),
         round_trips=_round_trips(run, rows, main, wires),
         cold=_cold(measured[accepted & cold]) if run.pooled else None,
-        thresholds=evaluate(
-            manifest.thresholds,
-            run.labels,
+        thresholds=_verdicts(
+            run,
+            manifest,
             Population(
                 timings,
                 counts,
@@ -151,6 +152,12 @@ def _summarize_case(
         comparison=run.comparison,
         retries=_retries(every, measured, final) if run.retry else None,
     )
+
+
+def _verdicts(run: CaseRun, manifest: Manifest, population: Population) -> tuple[ThresholdResult, ...]:
+    if manifest.state == "stopped" and run.interrupted:
+        return cut_short(manifest.thresholds, run)
+    return evaluate(manifest.thresholds, run.labels, population)
 
 
 def _first_and_final(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

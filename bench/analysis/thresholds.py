@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ import pandas as pd
 from bench.analysis.frame import numbers, span_ns
 from bench.analysis.intervals import MEAN_LEAST, RATE_LEAST, mean_half_width, rate_interval, share_interval
 from bench.analysis.quantiles import NS_PER_MS, TAIL, Floats, interval_ranks, quantile_rank, smallest_count
-from bench.model import Counts, Outcome, Threshold, ThresholdResult, ThresholdVerdict, Throughput
+from bench.model import CaseRun, Counts, Outcome, Threshold, ThresholdResult, ThresholdVerdict, Throughput
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -67,6 +68,37 @@ def unmatched(
         for threshold in thresholds
         if not any(matches(threshold, labels) for labels in cases)
     )
+
+
+def cut_short(thresholds: Sequence[Threshold], run: CaseRun) -> tuple[ThresholdResult, ...]:
+    """The verdicts on a case that a threshold has ended early: that failed, of others nothing is known."""
+    results = []
+    for threshold in thresholds:
+        if matches(threshold, run.labels) and threshold.text == run.stopped_by:
+            note = "the run was ended, as it could no longer pass"
+            results.append(_result(threshold, None, note, verdict=ThresholdVerdict.FAIL))
+        elif matches(threshold, run.labels):
+            results.append(_result(threshold, None, "the run was ended before this case had been measured"))
+    return tuple(results)
+
+
+def forgiven(threshold: Threshold, n: int) -> int | None:
+    """How many of n messages may be beyond the limit and the threshold passes; None where it cannot with n.
+
+    For what `abort` goes with: `max` and percentiles from above, and shares.
+    """
+    if threshold.function == "max":
+        return 0
+    if threshold.function in QUANTILES:
+        ranks = interval_ranks(n, QUANTILES[threshold.function])
+        return None if ranks is None else n - ranks[1]
+
+    def fails(beyond: int) -> bool:
+        estimate = _share_of(beyond if threshold.operator.startswith("<") else n - beyond, n, threshold)
+        return not (_holds(threshold, estimate.low) and _holds(threshold, estimate.high))
+
+    first = bisect_left(range(n + 1), True, key=fails)
+    return first - 1 if first else None
 
 
 def evaluate(
@@ -112,6 +144,10 @@ def _share(threshold: Threshold, population: Population) -> _Estimate | str:
         k = population.counts.rejected
     else:
         k = population.by_outcome.get(Outcome(threshold.subject), 0)
+    return _share_of(k, n, threshold)
+
+
+def _share_of(k: int, n: int, threshold: Threshold) -> _Estimate:
     if threshold.limit in (0.0, 1.0):  # none, or all: no sample shows that of other messages
         return _seen(k / n)
     low, high = share_interval(k, n)
@@ -120,7 +156,7 @@ def _share(threshold: Threshold, population: Population) -> _Estimate | str:
 
 def _more_needed(threshold: Threshold, k: int, n: int) -> str:
     """Of a share that could not be better and is not shown to be within the limit all the same."""
-    upper = threshold.operator in ("<", "<=")
+    upper = threshold.operator.startswith("<")
     if k != (0 if upper else n):
         return ""
     kept = 1 - threshold.limit if upper else threshold.limit

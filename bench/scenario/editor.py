@@ -127,8 +127,17 @@ def _thresholds() -> Schema:
         "pattern": r"^\s*[a-z0-9.]+\s*\(.*\)\s*[<>]=?\s*\S+",
         "examples": ["p95(service) < 800ms"],
     }
+    long = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["check"],
+        "properties": {
+            "check": line,
+            "abort": {"type": "boolean", "description": "End the run once the threshold can no longer pass."},
+        },
+    }
     return {
         "type": "array",
-        "items": line,
+        "items": {"anyOf": [line, long]},
         "description": "FUNC(WHAT) OP VALUE [where key=value,...]; a run whose cases break one exits 1.",
     }

@@ -22,6 +22,7 @@ from bench.scenario.thresholds import parse_threshold
 from bench.scenario.tree import MAX_BYTES, Node, compose, decode
 from bench.scenario.wording import note_errors
 
+_LONG_FORM = ("check", "abort")
 _OPEN_ONLY = ("latency", "lag")
 
 
@@ -155,14 +156,27 @@ class _Loader:
             self._problems.add(node, 'must be a list of lines such as "p95(service) < 800ms"')
             return ()
         parsed = []
-        for line in node.items:
+        for each in node.items:
+            line, abort = self._parts(each)
             try:
                 if not isinstance(line.value, str):
                     raise ValueError('must be a line such as "p95(service) < 800ms"')
-                parsed.append(parse_threshold(line.value, line.line))
+                parsed.append(parse_threshold(line.value, line.line, abort=abort))
             except ValueError as error:
                 self._problems.add(line, str(error))
         return tuple(parsed)
+
+    def _parts(self, node: Node) -> tuple[Node, bool]:
+        """The line of a threshold in either form, and whether it may end the run."""
+        if not isinstance(node.value, dict) or "check" not in node.entries:
+            return node, False
+        for key, child in node.entries.items():
+            if key not in _LONG_FORM:
+                self._problems.add(child, f"unknown key{suggest(key, _LONG_FORM)}", at_key=True)
+        abort = node.entries.get("abort")
+        if abort is not None and not isinstance(abort.value, bool):
+            self._problems.add(abort, "must be true or false")
+        return node.entries["check"], abort is not None and abort.value is True
 
     def _cases(self, points: list[Point], forms: list[form.CaseForm]) -> tuple[tuple[Case, ...], list[Point]]:
         """The cases, each with its point; of points that differ in nothing that means anything, the first."""
@@ -249,6 +263,8 @@ class _Loader:
                 chosen = [case for case in chosen if case.labels.get(key) == text]
             else:
                 self._check_subject(threshold, chosen, node, lenient)
+                if threshold.abort:
+                    self._check_abort(chosen, node)
 
     def _check_subject(self, threshold: Threshold, chosen: list[Case], node: Node, lenient: bool) -> None:
         if not chosen and not lenient:
@@ -256,3 +272,15 @@ class _Loader:
         if threshold.subject in _OPEN_ONLY and chosen and not any(case.load.open for case in chosen):
             text = f"a closed load has no schedule and so no {threshold.subject}; use service"
             self._problems.add(node, text)
+
+    def _check_abort(self, chosen: list[Case], node: Node) -> None:
+        """To know that a threshold cannot pass takes the number of messages, and one who counts them."""
+        text = ""
+        if any(case.load.messages is None for case in chosen):
+            text = "abort needs a number of messages; give load.messages in place of load.duration"
+        elif any(case.workers > 1 for case in chosen):
+            text = "abort counts in one process; remove workers"
+        elif any(case.retry is not None for case in chosen):
+            text = "abort and retry exclude each other: what is sent again is not lost yet"
+        if text:
+            self._problems.add(node.get("abort") or node, text)

@@ -2,7 +2,8 @@
 
 Grammar: FUNC(WHAT) OP VALUE [where key=value,...]; FUNC is p50 p90 p95 p99 p99.9 mean min max with
 WHAT latency, service, wait, lag or phase.<name> and a duration; share with an outcome and a
-percentage or a fraction; rate with nothing and messages per second.
+percentage or a fraction; rate with nothing and messages per second. The long form is a mapping,
+`{check: LINE, abort: true}`.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ TIME_FUNCTIONS = {
     "p50": "p50", "p90": "p90", "p95": "p95", "p99": "p99", "p99.9": "p999",
     "mean": "mean", "min": "min", "max": "max",
 }  # fmt: skip
+_ABORTING = ("p50", "p90", "p95", "p99", "p999", "max")
 TIMES = ("latency", "service", "wait", "lag")
 OUTCOMES = (*(outcome.value for outcome in Outcome), "rejected")
 _EXAMPLE = "write it as p95(service) < 800ms [where key=value]"
 
 
-def parse_threshold(text: str, line: int = 0) -> Threshold:
+def parse_threshold(text: str, line: int = 0, *, abort: bool = False) -> Threshold:
     """One line of `thresholds:`. Limits become ns, a share of 0 to 1, or messages/s. Raises ValueError."""
     match = _LINE.match(text) if text.isprintable() else None
     if match is None:
@@ -42,7 +44,12 @@ def parse_threshold(text: str, line: int = 0) -> Threshold:
         limit = _rate(subject, match["value"])
     else:
         function, limit = _time(function, subject, match["value"])
-    return Threshold(text.strip(), function, subject, operator, limit, where, line)
+    if abort and not (function == "share" or (function in _ABORTING and operator.startswith("<"))):
+        raise ValueError(
+            f"only the end shows whether {function}() {operator} holds; abort goes with share(), and with "
+            "an upper limit on a percentile or max()"
+        )
+    return Threshold(text.strip(), function, subject, operator, limit, where, line, abort)
 
 
 def _time(function: str, subject: str, value: str) -> tuple[str, float]:

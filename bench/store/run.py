@@ -35,7 +35,7 @@ MANIFEST_SCHEMA = "sendbench.manifest/1"
 ROW_BYTES = 1024
 """A generous estimate of what a message takes in the log and in the table made from it."""
 SPARE_BYTES = 2 << 20
-END_STATES = ("complete", "aborted", "invalid")
+END_STATES = ("complete", "stopped", "aborted", "invalid")
 
 
 def create_run(
@@ -198,7 +198,7 @@ class RunWriter:
         self._save()
 
     def finish(self, state: str, reason: str | None = None) -> Manifest:
-        """End the run as complete, aborted or invalid: samples.parquet takes the place of the log.
+        """End the run as complete, stopped, aborted or invalid: samples.parquet takes the place of the log.
 
         All messages that were started must have been appended. If storing has failed the run ends as
         `invalid`, with the reason in the manifest that is returned, and the log is kept. A second call

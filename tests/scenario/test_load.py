@@ -3,6 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from bench.errors import ScenarioError
 from bench.model import (
@@ -19,7 +21,7 @@ from bench.model import (
     TlsSettings,
     Transport,
 )
-from bench.scenario import load_scenario
+from bench.scenario import json_schema, load_scenario
 
 EXAMPLE = """\
 version: 1
@@ -384,6 +386,17 @@ def test_threshold_on_latency_where_only_some_cases_are_open(tmp_path: Path) -> 
         "thresholds: [p95(latency) < 5ms]\n"
     )
     assert len(load(tmp_path, text).thresholds) == 1
+
+
+def test_a_threshold_in_its_long_form(tmp_path: Path) -> None:
+    text = (
+        "version: 1\nname: x\nload: {model: closed, messages: 3}\nthresholds:\n"
+        "  - {check: max(service) < 5ms, abort: true}\n  - check: rate() > 3\n    abort: false\n"
+    )
+    first, second = load(tmp_path, text).thresholds
+    assert (first.text, first.line, first.abort) == ("max(service) < 5ms", 5, True)
+    assert (second.text, second.line, second.abort) == ("rate() > 3", 6, False)
+    Draft202012Validator(json_schema()).validate(YAML(typ="safe", pure=True).load(text))
 
 
 def test_crlf_and_byte_order_mark(tmp_path: Path) -> None:

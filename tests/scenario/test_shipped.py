@@ -101,7 +101,8 @@ def test_schema_is_a_schema() -> None:
         "literal_password", "wrong_case", "wrong_case_value", "unknown_model", "version_2", "bad_name",
         "version_missing", "load_wrong_model_key", "load_text_number", "profile_unknown_key",
         "recipients_zero",
-        "threshold_operator", "threshold_nonsense", "negative_rate", "section_list", "exclude_unknown_key",
+        "threshold_operator", "threshold_nonsense", "threshold_abort_key", "threshold_abort_no_check",
+        "threshold_abort_value", "negative_rate", "section_list", "exclude_unknown_key",
     ],
 )  # fmt: skip
 def test_schema_finds_what_an_editor_can_find(name: str) -> None:

@@ -31,6 +31,22 @@ def test_thresholds(text: str, expected: tuple[str, str, str, float, tuple[tuple
 
 
 @pytest.mark.parametrize(
+    "text", ["p99.9(latency) <= 1s", "max(phase.tls) < 1s", "share(failed) < 1%", "share(accepted) >= 99%"]
+)
+def test_thresholds_that_may_end_a_run(text: str) -> None:
+    assert parse_threshold(text, abort=True).abort
+    assert not parse_threshold(text).abort
+
+
+@pytest.mark.parametrize(
+    "text", ["p95(service) > 1s", "max(service) >= 1s", "min(lag) < 1s", "mean(lag) < 1s", "rate() > 1"]
+)
+def test_what_only_the_end_shows_cannot_end_a_run(text: str) -> None:
+    with pytest.raises(ValueError, match="only the end shows whether"):
+        parse_threshold(text, abort=True)
+
+
+@pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("", "is not a threshold"),
