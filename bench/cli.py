@@ -25,6 +25,7 @@ from bench.errors import BenchError, ExitCode, StorageError, UsageError
 from bench.units import format_duration, parse_duration, parse_rate
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
     from rich.console import Console
 
     from bench.analysis import Frame
@@ -587,13 +588,14 @@ async def _serve_mock(spec: MockSpec) -> None:
 
     stop = anyio.Event()
 
-    async def obey_signals() -> None:
+    async def obey_signals(*, task_status: TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(*_SIGNALS) as signals:
+            task_status.started()
             async for _ in signals:
                 stop.set()
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(obey_signals)
+        await tasks.start(obey_signals)  # whoever knows that it is ready may end it at once
         await serve(spec, lambda ready: click.echo(ready.to_json()), stop)
         tasks.cancel_scope.cancel()
 
