@@ -11,7 +11,7 @@ import pytest
 
 from bench.errors import ScenarioError
 from bench.report import FORMATS
-from bench.scenario.faults import ExpectForm, catalogue, read_case
+from bench.scenario.faults import ExpectForm, FaultCase, catalogue, read_case
 from tests.canary import found_in
 from tests.faults.running import READY, Carried, carry_out
 
@@ -42,6 +42,15 @@ def check(row: dict[str, object], expected: ExpectForm, name: str) -> None:
     notes = json.loads(str(row["notes"])) if row["notes"] else {}
     for key, value in expected.notes.items():
         assert notes.get(key) == value, f"{name}: notes: {notes}"
+
+
+def overrides_of(case: FaultCase) -> tuple[str, ...]:
+    """What is set for it on the command line."""
+    texts = {
+        key: json.dumps(value) if "\r" in str(value) else str(value)
+        for key, value in case.form.client.items()
+    }  # what holds a line break has to be quoted on a command line as well
+    return (*ONE_BY_ONE, *(f"{key}={value}" for key, value in texts.items()))
 
 
 def check_secrets(done: Carried, said: str) -> None:
@@ -87,18 +96,14 @@ def test_is_recorded_as_its_file_expects(
         file, _, test = case.form.elsewhere.partition("::")
         assert f"def {test}(" in (ROOT / file).read_text(encoding="utf-8")
         return
-    client = dict(case.form.client)
-    texts = {
-        key: json.dumps(value) if "\r" in str(value) else str(value) for key, value in client.items()
-    }  # what holds a line break has to be quoted on a command line as well
-    overrides = (*ONE_BY_ONE, *(f"{key}={value}" for key, value in texts.items()))
+    overrides = overrides_of(case)
     refused = case.expected[0].refused
     if refused is not None:
         with pytest.raises(ScenarioError, match=refused):
             carry_out(name, tmp_path, monkeypatch, transport=case.transport, overrides=overrides)
         assert not (tmp_path / "results").exists()
         return
-    kept = "connection" not in client and OVER != "connection=unpooled"
+    kept = "connection" not in case.form.client and OVER != "connection=unpooled"
     evict = case.expected[0].evict if len(case.expected) == 1 and kept else None
     done = carry_out(
         name,

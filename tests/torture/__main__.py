@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.faults.test_catalogue import NOT_OVER
 from tests.resumable import Found, carry_out
+from tests.torture.canaries import canaries
 from tests.torture.cancelling import cancel_storm
 from tests.torture.counted import Counted, command_part, pytest_part
 from tests.torture.failing import every_file_call, every_socket_call
@@ -49,6 +50,11 @@ PARTS: Mapping[str, tuple[str, str, Part]] = {
         lambda: _together(
             pytest_part("tests/faults/test_catalogue.py", SENDBENCH_FAULTS_OVER=over) for over in NOT_OVER
         ),
+    ),
+    "canaries": (
+        "F16",
+        "the catalogue in whole processes: all they say and write, and every command line of the machine",
+        canaries,
     ),
     "matrix": (
         "F2 F4 F5 F6 F14 F15",

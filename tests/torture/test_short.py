@@ -8,6 +8,7 @@ import pytest
 
 from tests.soak import __main__ as soak
 from tests.torture.__main__ import GOALS, PARTS
+from tests.torture.canaries import canaries
 from tests.torture.cancelling import cancel_storm
 from tests.torture.counted import Counted
 from tests.torture.failing import every_file_call, every_socket_call
@@ -38,6 +39,10 @@ def test_replies_over_sockets() -> None:
 
 def test_however_it_is_cut() -> None:
     check(splits(10_000, seed=3), 10_000)
+
+
+def test_secrets_that_are_known() -> None:
+    check(canaries(["S20", "S60", "H05"]), 3)
 
 
 def test_killed_writers() -> None:
