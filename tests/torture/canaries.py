@@ -57,7 +57,10 @@ def _can_be_seen() -> bool:
     with (
         tempfile.TemporaryDirectory() as site,
         subprocess.Popen(
-            command("mock", "all"), env=_environment(Path(site)), stdout=subprocess.PIPE
+            command("mock", "all"),
+            env=_environment(Path(site)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         ) as mock,
     ):
         assert mock.stdout is not None
