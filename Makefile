@@ -75,9 +75,13 @@ compare: .venv/.project ## Two runs side by side (A and B, default the two newes
 
 # ---------------------------------------------------------------------------- checking
 
+# On every core; then, one by one, those that measure time. Either may have nothing to do (5) with ARGS.
+IN_PARTS = part() { ( $(1) "$$@" $(ARGS) ) || { code=$$?; [ $$code -eq 5 ] || status=$$code; }; }; status=0; \
+    part -n auto --dist worksteal -m 'not (live or slow or alone)'; part -m 'alone and not (live or slow)'; exit $$status
+
 .PHONY: test
 test: .venv/.dev ## Run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(call IN_PARTS,$(BIN)/python -m pytest)
 
 # From a folder that shows the tests but not the tree's own `bench`.
 IN_TESTS := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios ../../reports .venv/tests && \
@@ -88,7 +92,7 @@ RUNS_FOR_EVERY_MESSAGE := protocol transports store worker integration \
 
 .PHONY: test-installed
 test-installed: .venv/.dev .venv/.project ## Run the load generator's tests on sendbench as it is installed: compiled, if it could be
-	@$(AS_INSTALLED) $(addprefix tests/,$(RUNS_FOR_EVERY_MESSAGE)) $(ARGS)
+	@$(call IN_PARTS,$(AS_INSTALLED) $(addprefix tests/,$(RUNS_FOR_EVERY_MESSAGE)))
 
 .PHONY: check
 check: .venv/.dev ## Lint, formatting, types and layers
