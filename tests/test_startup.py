@@ -47,6 +47,7 @@ def test_the_mock_process_imports_nothing_heavy() -> None:
 LIBRARIES = ["-c", "import asyncio, click, pydantic.dataclasses, ruamel.yaml"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("arguments", "times"), [(["--help"], 0.6), (["validate", SMOKE], 2.6)], ids=["help", "validate"]
 )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.runs import run_text
 
+pytestmark = pytest.mark.alone
 SCENARIO = """\
 version: 1
 name: half

@@ -16,6 +16,7 @@ from bench import hiccup
 from bench.clock import monotonic_ns
 from bench.hiccup import Seen, watching
 
+pytestmark = pytest.mark.alone
 MS = 1_000_000
 SCENARIO = """\
 version: 1

@@ -23,6 +23,7 @@ from bench.mock.spec import MockSpec
 from bench.model import ServiceTime, TlsMode
 from tests.runs import Finished, finished
 
+pytestmark = pytest.mark.alone
 MS = 1_000_000
 RATE, SECONDS, POOL = 100, 10, 4
 SERVICE_MS = 3

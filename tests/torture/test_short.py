@@ -77,6 +77,7 @@ def test_calls_on_files_that_fail() -> None:
     check(every_file_call(stride=2), 25)
 
 
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_a_short_soak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(soak, "RESULTS", tmp_path / "results")

@@ -14,7 +14,7 @@ from tests.integration.clients import Client
 from tests.loops import BOTH_LOOPS
 from tests.transports.wire import SILENCE, serving
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", BOTH_LOOPS)]
+pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", BOTH_LOOPS), pytest.mark.alone]
 
 LIMIT_MS, LATE_MS = 100, 50
 AT_ONCE, EACH = 20, 10
