@@ -46,7 +46,7 @@ def test_secrets_that_are_known() -> None:
 
 
 def test_killed_writers() -> None:
-    check(killed_writers(10, seed=3), 10)
+    check(killed_writers(5, seed=3), 5)
 
 
 def test_killed_runs() -> None:
@@ -58,7 +58,7 @@ def test_runs_told_to_end() -> None:
 
 
 def test_lost_power() -> None:
-    check(power_loss(10, seed=3), 10)
+    check(power_loss(5, seed=3), 5)
 
 
 def test_full_disks() -> None:
@@ -70,11 +70,11 @@ def test_cancels() -> None:
 
 
 def test_calls_on_sockets_that_fail() -> None:
-    check(every_socket_call(stride=9), 30)
+    check(every_socket_call(stride=17), 15)
 
 
 def test_calls_on_files_that_fail() -> None:
-    check(every_file_call(stride=2), 25)
+    check(every_file_call(stride=3), 18)
 
 
 @pytest.mark.alone
