@@ -48,7 +48,8 @@ def pytest_part(*arguments: str, **environment: str) -> Counted:
             check=False,
         )
         for noted in ElementTree.parse(record).iter("property") if record.exists() else ():
-            found.add(noted.attrib["name"], int(noted.attrib["value"]))
+            if noted.attrib["value"].isdigit():  # hypothesis notes its statistics as text
+                found.add(noted.attrib["name"], int(noted.attrib["value"]))
     for count, word in re.findall(r"(\d+) (passed|failed|error|skipped)", done.stdout):
         found.facts[word] = int(count)
         found.done += int(count) * (word != "skipped")
