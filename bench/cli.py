@@ -266,6 +266,7 @@ async def _obey_signals(stop: Stop, seen: list[ExitCode]) -> None:
 
 def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
     """Summarise a run into its folder and print it; the exit code of what was found."""
+    from bench.analysis import exit_code
     from bench.report import FORMATS
     from bench.report.terminal import print_summary
     from bench.store import open_run
@@ -281,7 +282,7 @@ def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
     else:
         print_summary(_console(sys.stdout), summary, answer)
     click.echo(f"run: {folder}   (sendbench report {folder} writes the full report)", err=True)
-    return _exit_code(summary)
+    return exit_code(summary)
 
 
 def _summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answer, Frame]:
@@ -294,30 +295,6 @@ def _summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answ
     wires = {case.id: seen for i, case in enumerate(cases) if (seen := stored.wires(i)) is not None}
     summary = summarize(frame, stored.manifest, takes, wires)
     return summary, explain(summary), frame
-
-
-def _exit_code(summary: Summary) -> ExitCode:
-    from bench.model import ThresholdVerdict, Verdict
-
-    codes = [ExitCode.PASS]
-    if summary.run.state == "stopped":  # by a threshold, which could no longer pass
-        codes.append(ExitCode.THRESHOLD_FAILED)
-    elif summary.run.state != "complete":  # an aborted run passes nothing, whatever it had measured
-        codes.append(ExitCode.INVALID)
-    for case in summary.cases:
-        if not case.generator.valid:
-            codes.append(ExitCode.INVALID)
-        verdicts = {each.verdict for each in case.thresholds}
-        if ThresholdVerdict.FAIL in verdicts:
-            codes.append(ExitCode.THRESHOLD_FAILED)
-        if ThresholdVerdict.INCONCLUSIVE in verdicts:
-            codes.append(ExitCode.INCONCLUSIVE)
-    judged = {comparison.verdict for comparison in summary.comparisons}
-    if Verdict.REGRESSION in judged:
-        codes.append(ExitCode.THRESHOLD_FAILED)
-    if Verdict.INCONCLUSIVE in judged:
-        codes.append(ExitCode.INCONCLUSIVE)
-    return ExitCode.worst(codes)
 
 
 # -------------------------------------------------------------------------- report
@@ -337,26 +314,33 @@ def _newest(results: Path) -> Path:
 )
 @click.option("--out", type=_FOLDER, help="Where to write; default reports/<run>.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of writing files.")
-def report(run_folder: Path | None, formats: str, out: Path | None, as_json: bool) -> int:
+@click.option("--list", "only_list", is_flag=True, help="Say which formats there are.")
+def report(run_folder: Path | None, formats: str, out: Path | None, as_json: bool, only_list: bool) -> int:
     """Write the report of a run folder (default: the newest), on any machine."""
-    from bench.report import FORMATS
+    from bench.analysis import exit_code
+    from bench.report import FORMATS, files_of
     from bench.report.addresses import without_addresses
     from bench.store import open_run
 
+    if only_list:
+        for each in FORMATS.values():
+            click.echo(f"{each.name:<18}  {each.file_name:<22}  {each.title}")
+        return ExitCode.PASS
     wanted = [each.strip() for each in formats.split(",") if each.strip()]
     for name in wanted:
         if name not in FORMATS:
             raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     stored = open_run(run_folder or _newest(Path("results")))
-    parts = without_addresses(*_summarise(stored, whole="samples" in wanted))
+    whole = any(FORMATS[name].whole for name in wanted)
+    parts = without_addresses(*_summarise(stored, whole=whole))
     if as_json:
         click.echo(FORMATS["json"].render(*parts).decode("utf-8"))
-        return _exit_code(parts[0])
+        return exit_code(parts[0])
     folder = out or Path("reports") / stored.folder.resolve().name
-    written = [_write(folder / FORMATS[name].file_name, FORMATS[name].render(*parts)) for name in wanted]
-    for path in written:
-        click.echo(path)
-    return _exit_code(parts[0])
+    for name in wanted:
+        for file_name, content in files_of(FORMATS[name], *parts):
+            click.echo(_write(folder / file_name, content))
+    return exit_code(parts[0])
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -694,6 +694,9 @@ class Manifest:
     """How often the gate has judged: its stages so far."""
     config_hash: str = ""
     """What the cases were, in short: a run is only gone on with as what it was."""
+    file: str = ""
+    """The scenario's file as seen from the folder in which the run was started; empty where it is not below
+    that, as the names of other folders are nobody's business."""
 
 
 # ------------------------------------------------------------------------- summary
@@ -972,6 +975,8 @@ class RunInfo:
     rows: int | None = None
     log_sha256: str | None = None
     """What the run's figures were made from: so many rows, out of the raw log with this digest."""
+    file: str = ""
+    """The scenario's file as seen from where the run was started; empty where it is not below that."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from bench.analysis.answer import explain
 from bench.analysis.claims import judge_claims
 from bench.analysis.fits import RttFit, rtt_fits
 from bench.analysis.frame import ANALYSED, Frame, Tabular, sample_frame
+from bench.analysis.judgement import exit_code
 from bench.analysis.knees import Knee, knees
-from bench.analysis.summary import distribution, summarize
+from bench.analysis.summary import counted, distribution, summarize
 
 __all__ = [
     "ANALYSED",
@@ -13,7 +14,9 @@ __all__ = [
     "Knee",
     "RttFit",
     "Tabular",
+    "counted",
     "distribution",
+    "exit_code",
     "explain",
     "judge_claims",
     "knees",

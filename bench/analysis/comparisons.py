@@ -33,6 +33,8 @@ def compare_cases(
     for run in runs:
         if run.comparison:
             groups.setdefault(run.comparison, []).append(run)
+    if gate is not None and not groups:
+        return (ComparisonSummary("gate", "service", (), (), "nothing was compared", Verdict.INCONCLUSIVE),)
     return tuple(_compare(name, frame, cases, gate, looks) for name, cases in groups.items())
 
 

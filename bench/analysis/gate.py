@@ -27,7 +27,7 @@ def judge(paired: Paired, limits: Limits, alpha: float) -> tuple[Verdict, tuple[
     if slower:
         return Verdict.REGRESSION, tuple(slower)
     open_ends = [text for ratio in paired.ratios if (text := _doubt(ratio, limits))]
-    if paired.lost is not None and paired.lost.high > limits.lost:
+    if paired.lost is not None and not paired.lost.high <= limits.lost:  # what is not a number is no pass
         open_ends.append(_lost_doubt(paired.lost, limits))
     if open_ends:
         return Verdict.INCONCLUSIVE, tuple(open_ends)

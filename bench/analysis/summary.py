@@ -96,6 +96,7 @@ def _recorded(manifest: Manifest) -> RunInfo:
         reason=manifest.reason,
         rows=manifest.rows,
         log_sha256=manifest.log_sha256,
+        file=manifest.file,
     )
 
 
@@ -113,7 +114,7 @@ def _summarize_case(
     every = only(rows, ~flags(rows, "warmup"))
     measured, final = _first_and_final(every)
     accepted = outcomes(measured, Outcome.ACCEPTED)
-    cold = flags(measured, "cold") if run.pooled else np.zeros(len(measured), dtype=np.bool_)
+    cold = _cold_rows(measured, run.pooled)
     main = only(timed(measured), accepted & ~cold)
     timings = _each_once(main)
     counts = _counts(run, final)
@@ -158,6 +159,18 @@ def _verdicts(run: CaseRun, manifest: Manifest, population: Population) -> tuple
     if manifest.state == "stopped" and run.interrupted:
         return cut_short(manifest.thresholds, run)
     return evaluate(manifest.thresholds, run.labels, population)
+
+
+def counted(rows: pd.DataFrame, *, pooled: bool) -> pd.DataFrame:
+    """Of a case's rows those whose times its percentiles are of: first attempts that were accepted, without
+    warm-up, without cold ones where connections are kept, one row a call."""
+    measured, _ = _first_and_final(only(rows, ~flags(rows, "warmup")))
+    main = outcomes(measured, Outcome.ACCEPTED) & ~_cold_rows(measured, pooled)
+    return _each_once(only(timed(measured), main))
+
+
+def _cold_rows(rows: pd.DataFrame, pooled: bool) -> Mask:
+    return flags(rows, "cold") if pooled else np.zeros(len(rows), dtype=np.bool_)
 
 
 def _first_and_final(rows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -68,6 +68,7 @@ def create_run(
             gate=scenario.gate,
             cases=(),
             config_hash=config_hash,
+            file=_from_here(scenario.file),
         )
         save_manifest(folder, manifest)
         files.write_new(folder / SCENARIO, scenario.source)
@@ -80,6 +81,11 @@ def create_run(
             log.close({"whole": False})
             raise
     return RunWriter(folder, scenario, manifest, log, cleaner)
+
+
+def _from_here(file: str) -> str:
+    path, here = Path(file).resolve(), Path.cwd().resolve()
+    return path.relative_to(here).as_posix() if path.is_relative_to(here) else ""
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from markdown_it import MarkdownIt
@@ -95,7 +96,8 @@ def pages_of(done: Finished) -> dict[str, str]:
     made = {name: each.render(done.summary, done.answer, done.frame) for name, each in FORMATS.items()}
     shown = io.StringIO()
     print_summary(Console(file=shown, force_terminal=True, width=100), done.summary, done.answer)
-    return {name: page.decode() for name, page in made.items()} | {"terminal": shown.getvalue()}
+    texts = {name: page.decode() for name, page in made.items() if name != "parquet"}
+    return texts | {"terminal": shown.getvalue()}
 
 
 @pytest.mark.parametrize("transport", ["smtp", "api"])
@@ -117,6 +119,10 @@ def test_no_answer_leaves_a_trace_but_text(transport: str, tmp_path: Path) -> No
         assert not [cell for cell in cells if cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)], name
     assert "script" in pages["samples"]
     assert len(json.loads(pages["json"])["cases"]) == 1
+    suites = [list(ElementTree.fromstring(each["junit"]).iter()) for each in (pages, others)]
+    assert [each.tag for each in suites[0]] == [each.tag for each in suites[1]]
+    commands = [re.findall(r"(?m)^::[a-z]+ ", each.pop("github-annotations")) for each in (pages, others)]
+    assert commands[0] == commands[1] != []
     for name, text in pages.items():
         assert name == "terminal" or "\x1b" not in text, name
         assert not any(line.startswith(("::", "##[")) for line in text.splitlines()), name
