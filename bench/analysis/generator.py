@@ -53,6 +53,7 @@ def check_generator(
     share = run.cpu_ns / wall_ns / run.workers if run.cpu_ns and wall_ns > 0 else None
     faults = [
         *_unusable(run, counts, errors),
+        *_untimed(measured),
         *_disputed(jury, run.labels.get("client", "")),
         *_exhausted(measured, counts),
         *(_unpaced(run, counts, pacing) if run.open else []),
@@ -108,6 +109,16 @@ def _unusable(run: CaseRun, counts: Counts, errors: Mapping[str, int]) -> list[s
             "the record is incomplete or counts some twice; run the case again"
         )
     return reasons
+
+
+def _untimed(measured: pd.DataFrame) -> list[str]:
+    """What no clock gives: a message that was accepted without an end, or before it was begun."""
+    times = span_ns(measured, "service")[outcomes(measured, Outcome.ACCEPTED)]
+    count = int(np.count_nonzero(~(times >= 0)))
+    if not count:
+        return []
+    text = f"{count} of {len(times)} accepted messages have no time or a negative one: the record is damaged"
+    return [f"{text}; run the case again"]
 
 
 def _advice(error: str | None) -> str:

@@ -23,12 +23,23 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bench.analysis.frame import numbers, span_ns
+from bench.analysis.frame import SPANS, numbers, span_ns
 from bench.analysis.intervals import MEAN_LEAST, RATE_LEAST, mean_half_width, rate_interval, share_interval
 from bench.analysis.quantiles import NS_PER_MS, TAIL, Floats, interval_ranks, quantile_rank, smallest_count
-from bench.model import CaseRun, Counts, Outcome, Threshold, ThresholdResult, ThresholdVerdict, Throughput
+from bench.model import (
+    PHASES,
+    CaseRun,
+    Counts,
+    Outcome,
+    Threshold,
+    ThresholdResult,
+    ThresholdVerdict,
+    Throughput,
+)
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+_TIMES = {*QUANTILES, "mean", "min", "max"}
+_SUBJECTS = {*SPANS, *(f"phase.{phase}" for phase in PHASES)}
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
 }  # fmt: skip
@@ -109,15 +120,30 @@ def evaluate(
 
 
 def _judge(threshold: Threshold, population: Population) -> ThresholdResult:
+    if not _known(threshold):
+        return _result(threshold, None, "this version knows no such threshold")
     estimate = _ESTIMATES.get(threshold.function, _time)(threshold, population)
     if isinstance(estimate, str):
         return _result(threshold, None, estimate)
+    if any(math.isnan(each) for each in (estimate.value, estimate.low, estimate.high)):
+        return _result(threshold, None, "what was measured is not a number")
     holds = [_holds(threshold, end) for end in (estimate.low, estimate.high)]
     if all(holds):
         return _result(threshold, estimate, verdict=ThresholdVerdict.PASS)
     if not any(holds):
         return _result(threshold, estimate, estimate.note, verdict=ThresholdVerdict.FAIL)
     return _result(threshold, estimate, estimate.note or "the limit lies within the 95 % interval")
+
+
+def _known(threshold: Threshold) -> bool:
+    """Whether it can be judged: those of a run folder come from a file, which may be anybody's."""
+    if threshold.operator not in _OPERATORS:
+        return False
+    if threshold.function == "share":
+        return threshold.subject in {"rejected", *Outcome}
+    if threshold.function == "rate":
+        return True
+    return threshold.function in _TIMES and threshold.subject in _SUBJECTS
 
 
 @dataclass(frozen=True, slots=True)

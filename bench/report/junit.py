@@ -106,6 +106,10 @@ def _tests(summary: Summary) -> Iterator[Test]:
 def _run(summary: Summary) -> Test:
     """Whether the run as a whole can be believed; an error where it is not complete or has no case."""
     run, numbers = summary.run, {"verdict": WORDS[exit_code(summary)], "exit_code": int(exit_code(summary))}
+    if run.state == "stopped":
+        return Test(
+            "run", "failure", f"the run was stopped: {run.reason or 'no reason given'}", numbers=numbers
+        )
     if run.state != "complete":
         return Test(
             "run", "error", f"the run is {run.state}: {run.reason or 'no reason given'}", numbers=numbers
@@ -117,11 +121,12 @@ def _run(summary: Summary) -> Test:
 
 def _threshold(case: CaseSummary, threshold: ThresholdResult) -> Test:
     result = _THRESHOLDS.get(threshold.verdict, "")
-    told = f"{threshold.verdict.value}: {measured(threshold)}"
-    message = f"{told} ({threshold.note})" if threshold.note and threshold.value is not None else told
+    message = f"{threshold.verdict.value}: {measured(threshold)}"
     if not case.generator.valid:
         result, message = "error", f"the case is not valid; it would have been {message}"
-    numbers = {"value": _number(threshold.value), "verdict": threshold.verdict.value}
+    low, high = threshold.interval or (None, None)
+    values = {"value": threshold.value, "low": low, "high": high, "limit": threshold.limit}
+    numbers = {"verdict": threshold.verdict.value, **{name: _number(each) for name, each in values.items()}}
     return Test(f"{case.id}: {threshold.text}", result, message, threshold.line, numbers)
 
 

@@ -339,3 +339,15 @@ def test_the_messages_of_a_first_call_are_one_observation_too(planted: Planted) 
     assert case.cold.service is not None
     assert case.cold.service.count == 2
     assert case.cold.service.mean_ms == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize("end", [float("nan"), -1.0])
+def test_an_accepted_message_without_a_time_or_with_a_negative_one_is_no_valid_record(
+    planted: Planted, end: float
+) -> None:
+    rows = planted.rows(30)
+    assert only(planted, rows).generator.valid
+    rows.loc[7, "end_ns"] = end
+    check = only(planted, rows).generator
+    assert not check.valid
+    assert check.reasons[0].startswith("1 of 30 accepted messages have no time or a negative one")

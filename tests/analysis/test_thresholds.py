@@ -276,3 +276,18 @@ def slow_interval(ordered: list[float], percent: int) -> tuple[float, float]:
     low = max(rank for rank in range(n + 1) if sum(terms[:rank]) <= tail)
     high = min(rank for rank in range(n + 2) if sum(terms[rank:]) <= tail)
     return ordered[low - 1], ordered[high - 1]
+
+
+@pytest.mark.parametrize(
+    ("function", "subject", "operator"),
+    [
+        ("p50", "service", "!="), ("p51", "service", "<"), ("p50", "dns", "<"), ("p50", "phase.lunch", "<"),
+        ("share", "wonderful", "<"), ("", "", ""),
+    ],
+)  # fmt: skip
+def test_a_threshold_of_a_damaged_manifest_is_inconclusive(
+    planted: Planted, function: str, subject: str, operator: str
+) -> None:
+    result = verdict(planted, planted.rows(20), limit(function, subject, operator, 1e12))
+    assert result.verdict is INCONCLUSIVE
+    assert result.note == "this version knows no such threshold"
