@@ -139,7 +139,7 @@ def _runs(counts: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Iterator[int]:
             zeros += 1
             continue
         if zeros:
-            yield -zeros if zeros > 1 else 0
+            yield -zeros
             zeros = 0
         yield count
 
