@@ -142,7 +142,7 @@ def test_what_is_installed_is_pinned_by_hash(tmp_path: Path) -> None:
 
 
 def test_a_run_that_passes(workspace: Path) -> None:
-    found = act(workspace, scenario=scenario(workspace, "thresholds: [share(accepted) >= 99%]"))
+    found = act(workspace, scenario=scenario(workspace, "thresholds: [share(accepted) >= 100%]"))
     assert found.code == 0, found.log
     out = found.outputs
     assert (out["verdict"], out["exit-code"], out["gate"]) == ("pass", "0", "")
@@ -159,7 +159,7 @@ def test_a_run_that_passes(workspace: Path) -> None:
 
 
 def test_a_threshold_that_fails_is_annotated_at_its_line(workspace: Path) -> None:
-    file = scenario(workspace, "thresholds:", "  - share(accepted) >= 99%", "  - p50(service) < 1us")
+    file = scenario(workspace, "thresholds:", "  - share(accepted) >= 100%", "  - p50(service) < 1us")
     found = act(workspace, scenario=file)
     assert found.code == 1, found.log
     assert (found.outputs["verdict"], found.outputs["exit-code"]) == ("fail", "1")

@@ -33,6 +33,10 @@ from tests.report.planted import edge
 PASSING = edge("open").summary
 
 
+def stopped() -> Summary:
+    return replace(PASSING, run=replace(PASSING.run, state="stopped"))
+
+
 def of_gate(verdict: Verdict | None) -> Summary:
     return replace(PASSING, comparisons=(ComparisonSummary("a", "latency", (), (), verdict=verdict),))
 
@@ -46,6 +50,8 @@ def of_threshold(verdict: ThresholdVerdict) -> Summary:
 CAUSES = {
     "all is well": (PASSING, ExitCode.PASS),
     "no case": (replace(PASSING, cases=()), ExitCode.INVALID),
+    "stopped by a threshold": (stopped(), ExitCode.THRESHOLD_FAILED),
+    "stopped before there was a case": (replace(stopped(), cases=()), ExitCode.INVALID),
     "an invalid case": (edge("some-failed").summary, ExitCode.INVALID),
     "a gate on an invalid case": (gated(Verdict.PASS, valid=False).summary, ExitCode.INVALID),
     "a failed threshold": (of_threshold(ThresholdVerdict.FAIL), ExitCode.THRESHOLD_FAILED),

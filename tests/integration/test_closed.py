@@ -21,8 +21,8 @@ name: closed
 target: mock
 provider: sendgrid
 transport: smtp
-load: {model: closed, concurrency: 2, messages: 60}
-thresholds: [p50(service) < 10s, share(accepted) >= 99%, share(unknown) <= 0%, rate() > 1]
+load: {model: closed, concurrency: 2, messages: 120}
+thresholds: [p50(service) < 10s, share(accepted) >= 100%, share(unknown) <= 0%, rate() > 1]
 """
 FORMATS = "junit,github-summary,github-outputs,github-annotations"
 Damage = Callable[[Path], None]

@@ -90,13 +90,15 @@ def test_a_test_case_for_each_verdict() -> None:
 def test_what_a_threshold_becomes(verdict: ThresholdVerdict, expected: str) -> None:
     run = edge("one")
     (case,) = run.summary.cases
-    first = replace(case.thresholds[0], verdict=verdict)
+    first = replace(case.thresholds[0], verdict=verdict, limit=2000.0, interval=(1.5, None))
     changed = replace(run.summary, cases=(replace(case, thresholds=(first,)),))
     planted = replace(run, summary=replace(changed, run=replace(changed.run, file="a/b.yaml")))
     assert results(planted)[f"{case.id}: {first.text}"] == expected
     (test,) = [test for test in suite_of(planted).iter("testcase") if first.text in test.attrib["name"]]
     assert (test.attrib["file"], test.attrib["line"]) == ("a/b.yaml", "12")
-    assert float(numbers(planted, test.attrib["name"])["value"]) == pytest.approx(first.value, rel=1e-5)
+    told = numbers(planted, test.attrib["name"])
+    assert float(told["value"]) == pytest.approx(first.value, rel=1e-5)
+    assert (told["low"], told["limit"], "high" in told) == ("1.5", "2000", False)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +131,14 @@ def test_a_run_that_was_cut_off_or_has_no_case_is_an_error() -> None:
     complete = edge("no-cases")
     info = replace(complete.summary.run, state="complete")
     assert results(replace(complete, summary=replace(complete.summary, run=info))) == {"run": "error"}
+
+
+def test_a_run_that_a_threshold_has_stopped_is_a_failure() -> None:
+    run = edge("one")
+    info = replace(run.summary.run, state="stopped", reason="p95(service) < 1ms can no longer pass")
+    planted = replace(run, summary=replace(run.summary, run=info))
+    assert results(planted)["run"] == "failure"
+    assert b"can no longer pass" in render("junit", planted)
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
