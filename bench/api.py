@@ -35,11 +35,13 @@ from bench.limits import allow_open_files
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec, Ready
 from bench.model import (
+    Answer,
     Case,
     CaseRun,
     Connection,
     Endpoint,
     Scenario,
+    Summary,
     Target,
     TargetKind,
     Transport,
@@ -56,7 +58,8 @@ from bench.worker.job import Job
 from bench.worker.process import run_workers
 
 if TYPE_CHECKING:
-    from bench.store import RunWriter
+    from bench.analysis import Frame
+    from bench.store import RunWriter, StoredRun
     from bench.store.resume import Left
 
 SWITCH_INTERVAL_S = 0.0001
@@ -354,6 +357,18 @@ def _not_run(case: Case, now_ns: int) -> CaseRun:
     )
 
 
+def summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answer, Frame]:
+    """Everything a report is made of, from the run's folder alone; `whole`: with columns nobody analyses."""
+    from bench.analysis import ANALYSED, explain, sample_frame, summarize
+
+    frame = sample_frame(stored.table(None if whole else ANALYSED))
+    cases = stored.manifest.cases
+    takes = {case.id: taken for i, case in enumerate(cases) if (taken := stored.takes(i)) is not None}
+    wires = {case.id: seen for i, case in enumerate(cases) if (seen := stored.wires(i)) is not None}
+    summary = summarize(frame, stored.manifest, takes, wires)
+    return summary, explain(summary), frame
+
+
 # ------------------------------------------------------------------------- targets
 
 
@@ -499,4 +514,4 @@ def _git_commit() -> str:
     return head.stdout.strip() if head.returncode == 0 else ""
 
 
-__all__ = ["RunOptions", "Stop", "case_seed", "gather_facts", "open_endpoint", "run_scenario"]
+__all__ = ["RunOptions", "Stop", "case_seed", "gather_facts", "open_endpoint", "run_scenario", "summarise"]

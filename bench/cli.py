@@ -28,12 +28,10 @@ if TYPE_CHECKING:
     from anyio.abc import TaskStatus
     from rich.console import Console
 
-    from bench.analysis import Frame
     from bench.api import RunOptions, Stop
     from bench.mock.spec import MockSpec
-    from bench.model import Answer, Case, Fault, Scenario, Summary
+    from bench.model import Case, Fault, Scenario
     from bench.permit import Permission
-    from bench.store import StoredRun
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
@@ -267,12 +265,13 @@ async def _obey_signals(stop: Stop, seen: list[ExitCode]) -> None:
 def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
     """Summarise a run into its folder and print it; the exit code of what was found."""
     from bench.analysis import exit_code
+    from bench.api import summarise
     from bench.report import FORMATS
     from bench.report.terminal import print_summary
     from bench.store import open_run
 
     stored = open_run(folder)
-    summary, answer, frame = _summarise(stored)
+    summary, answer, frame = summarise(stored)
     if summary.run.state == "invalid":
         stored.condemn(summary.run.reason)
     rendered = FORMATS["json"].render(summary, answer, frame)
@@ -283,18 +282,6 @@ def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
         print_summary(_console(sys.stdout), summary, answer)
     click.echo(f"run: {folder}   (sendbench report {folder} writes the full report)", err=True)
     return exit_code(summary)
-
-
-def _summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answer, Frame]:
-    """Everything a report is made of, from the run's folder alone; `whole`: with columns nobody analyses."""
-    from bench.analysis import ANALYSED, explain, sample_frame, summarize
-
-    frame = sample_frame(stored.table(None if whole else ANALYSED))
-    cases = stored.manifest.cases
-    takes = {case.id: taken for i, case in enumerate(cases) if (taken := stored.takes(i)) is not None}
-    wires = {case.id: seen for i, case in enumerate(cases) if (seen := stored.wires(i)) is not None}
-    summary = summarize(frame, stored.manifest, takes, wires)
-    return summary, explain(summary), frame
 
 
 # -------------------------------------------------------------------------- report
@@ -318,6 +305,7 @@ def _newest(results: Path) -> Path:
 def report(run_folder: Path | None, formats: str, out: Path | None, as_json: bool, only_list: bool) -> int:
     """Write the report of a run folder (default: the newest), on any machine."""
     from bench.analysis import exit_code
+    from bench.api import summarise
     from bench.report import FORMATS, files_of
     from bench.report.addresses import without_addresses
     from bench.store import open_run
@@ -332,7 +320,7 @@ def report(run_folder: Path | None, formats: str, out: Path | None, as_json: boo
             raise UsageError(f"unknown format {name!r}; known: {', '.join(FORMATS)}")
     stored = open_run(run_folder or _newest(Path("results")))
     whole = any(FORMATS[name].whole for name in wanted)
-    parts = without_addresses(*_summarise(stored, whole=whole))
+    parts = without_addresses(*summarise(stored, whole=whole))
     if as_json:
         click.echo(FORMATS["json"].render(*parts).decode("utf-8"))
         return exit_code(parts[0])
@@ -360,12 +348,13 @@ def _write(path: Path, content: bytes) -> Path:
 def compare(runs: tuple[Path, ...], as_json: bool) -> None:
     """Put two runs side by side, case by case (default: the newest and the one of its scenario before)."""
     from bench.analysis.compare import compare as compare_summaries
+    from bench.api import summarise
     from bench.report.compare import print_comparison, render_json
     from bench.store import open_run
 
     if len(runs) not in (0, 2):
         raise UsageError("compare takes two run folders, or none for the two newest of a scenario")
-    a, b = (_summarise(open_run(folder))[0] for folder in runs or _newest_pair(Path("results")))
+    a, b = (summarise(open_run(folder))[0] for folder in runs or _newest_pair(Path("results")))
     comparison = compare_summaries(a, b)
     if as_json:
         click.echo(render_json(comparison).decode("utf-8"))
@@ -387,6 +376,106 @@ def _newest_pair(results: Path) -> tuple[Path, Path]:
     if found:
         return max(found)[1], newest
     raise UsageError(f"there is only one run of {scenario} under {results}; name two run folders")
+
+
+# ------------------------------------------------------------------------ baseline
+
+
+@commands.group()
+def baseline() -> None:
+    """Keep runs as a yardstick, in files that are small enough for git, and hold new runs against them.
+
+    A comparison within one run (`compare` in a scenario) sees smaller differences with far fewer messages;
+    this is for what cannot be run twice at once.
+    """
+
+
+def _results_option(function: Callable[..., object]) -> Callable[..., object]:
+    return click.option(
+        "--results", type=_FOLDER, default=Path("results"), help="Baselines are in its folder `baselines`."
+    )(function)
+
+
+@baseline.command("save")
+@click.argument("runs", nargs=-1, metavar="[RUN...]", type=_FOLDER)
+@_results_option
+def baseline_save(runs: tuple[Path, ...], results: Path) -> None:
+    """Add runs (default: the newest) to the baseline of their scenario; the last 40 are kept."""
+    from bench.baselines import save
+
+    path, saved = save(results, runs or (_newest(results),))
+    count = len(saved.runs)
+    click.echo(f"{path}: {count} run{'s' * (count != 1)}")
+
+
+@baseline.command("list")
+@_results_option
+@_json_option
+def baseline_list(results: Path, as_json: bool) -> None:
+    """Say which baselines there are, of which machines and how many runs."""
+    from bench.report.baselines import list_lines
+    from bench.store import baselines
+
+    found = [(machine, baselines.read(path)) for machine, path in baselines.stored(results)]
+    if as_json:
+        rows = [{"machine": name, "scenario": each.scenario, "runs": len(each.runs)} for name, each in found]
+        click.echo(json.dumps(rows))
+        return
+    for line in list_lines(found):
+        click.echo(line)
+
+
+@baseline.command("show")
+@click.argument("scenario")
+@_results_option
+@_json_option
+def baseline_show(scenario: str, results: Path, as_json: bool) -> None:
+    """Print what the baselines of a scenario hold."""
+    from bench.report.baselines import show_lines
+    from bench.report.json import dump
+    from bench.store import baselines
+
+    found = [(name, path) for name, path in baselines.stored(results) if path.stem == scenario]
+    if not found:
+        raise UsageError(f"there is no baseline of {scenario!r} under {results / baselines.FOLDER}")
+    kept = {name: baselines.read(path) for name, path in found}
+    if as_json:
+        click.echo(dump(kept).decode("ascii"))
+        return
+    for name, each in kept.items():
+        click.echo("\n".join(show_lines(name, each)))
+
+
+@baseline.command("check")
+@click.argument("runs", nargs=-1, metavar="[RUN...]", type=_FOLDER)
+@click.option("--limit", "limits", multiple=True, metavar="p95=10%", help="How much slower is allowed.")
+@_results_option
+@_json_option
+def baseline_check(runs: tuple[Path, ...], limits: tuple[str, ...], results: Path, as_json: bool) -> int:
+    """Hold new runs (default: the newest) against the baseline of their scenario on this class of machines.
+
+    Ends with 0 (pass), 1 (regression) or 4 (inconclusive). One run is one observation: beside 10 in the
+    baseline it takes 4 new ones to show anything, beside 40 it takes 2; more see smaller differences.
+    """
+    from bench.analysis.judgement import EXIT_CODES
+    from bench.baselines import check
+    from bench.report.baselines import check_lines, render_check
+
+    found = check(results, runs or (_newest(results),), dict(_limit(text) for text in limits))
+    if as_json:
+        click.echo(render_check(found).decode("ascii"))
+    else:
+        click.echo("\n".join(check_lines(found)))
+    return EXIT_CODES[found.verdict]
+
+
+def _limit(text: str) -> tuple[str, float]:
+    """`p95=10%` -> p95, 0.1"""
+    name, _, share = text.partition("=")
+    percent = share.removesuffix("%")
+    if name not in ("p50", "p95", "p99") or percent == share or not percent.replace(".", "", 1).isdecimal():
+        raise UsageError(f"--limit {text}: write p50, p95 or p99, = and a percentage, such as p95=10%")
+    return name, float(percent) / 100
 
 
 # ---------------------------------------------------------- plan, validate, init ...

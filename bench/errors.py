@@ -9,6 +9,7 @@ and each maps to one documented exit code::
      |   +- CredentialsError 2  a provider's credentials are missing
      +- ScenarioError        2  the scenario file is wrong: file:line:col: field: text
      +- SetupError           3  the run could not be carried out (mock did not start, ...)
+     +- InvalidRunError      3  a run says nothing, where figures are needed
      +- StorageError         3  a result could not be written
      +- ResultFormatError    2  a run folder cannot be read
      +- RefusedError         5  a safety rule refused it
@@ -80,6 +81,10 @@ class ScenarioError(BenchError):
 
 class SetupError(BenchError):
     """The run could not be carried out."""
+
+
+class InvalidRunError(BenchError):
+    """A run that says nothing, where figures are needed."""
 
 
 class StorageError(BenchError):

@@ -660,6 +660,11 @@ class WireConnection:
     bytes_down: int
 
 
+MEASUREMENT = 3
+"""Which definition of the figures holds: one more with each entry of the changelog under *Changes what is
+measured*. Figures of two runs are only compared where it is the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """What a run folder says about itself; the file `manifest.json`."""
@@ -697,6 +702,8 @@ class Manifest:
     file: str = ""
     """The scenario's file as seen from the folder in which the run was started; empty where it is not below
     that, as the names of other folders are nobody's business."""
+    measurement: int = 0
+    """The `MEASUREMENT` it was made with; 0: from before that was kept."""
 
 
 # ------------------------------------------------------------------------- summary
@@ -925,6 +932,71 @@ class ComparisonSummary:
     """Of the verdict."""
     alpha: float | None = None
     """What the verdict spent: at most so often it finds a regression where there is none."""
+
+
+Figures = tuple[float | None, float | None, float | None, float]
+"""A case of a run in short: p50, p95 and p99 in ms, infinite where it is that of a lost message and None
+where there were too few messages; and the share of messages that were not accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineRun:
+    """What a baseline keeps of a run."""
+
+    id: str
+    started_at: str
+    """ISO 8601, UTC."""
+    commit: str
+    """The commit of the working folder that it was started in; empty where that is not known."""
+    figures: tuple[Figures, ...]
+    """Of each case, in the order of the baseline's `cases`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Runs of one scenario on one class of machines, as a yardstick for later ones."""
+
+    scenario: str
+    config_hash: str
+    measurement: int
+    machine: Mapping[str, str]
+    """What makes the class of machines."""
+    cases: Mapping[str, str]
+    """Case -> what its times are: latency or service."""
+    runs: tuple[BaselineRun, ...]
+    """The oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedCase:
+    """A case of new runs against the same of a baseline's."""
+
+    id: str
+    measure: str
+    ratios: tuple[Ratio, ...]
+    lost: Lost | None
+    """None where every message of all runs was accepted."""
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BaselineCheck:
+    """New runs against a baseline: the worst of its cases' verdicts."""
+
+    scenario: str
+    machine: str
+    """The class of machines."""
+    kept: int
+    """Runs in the baseline."""
+    new: tuple[str, ...]
+    """Ids of the new runs."""
+    level: float
+    """How often each interval holds what it is of."""
+    alpha: float
+    """At most so often a regression is found where there is none."""
+    cases: tuple[CheckedCase, ...]
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ ROOT = "bench"
 TIERS = (
     ("__main__",),
     ("cli",),  # "the only module that knows everything", so the two beside it as well
+    ("baselines",),
     ("api", "display"),
     ("ask", "worker"),
     ("engine", "report", "mock", "store", "cluster"),

@@ -6,8 +6,10 @@ slowdown is shown to be less than the limit. What lies between is inconclusive, 
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from bench.analysis.paired import ALPHA
-from bench.model import Gate, Limits, Lost, Paired, Ratio, Verdict
+from bench.model import Gate, Limits, Lost, Ratio, Verdict
 
 LOOKS = (0.008, 0.002)
 """What a gate of two stages spends of its alpha at each look; together 1 %, whatever the looks have to do
@@ -19,8 +21,17 @@ def alpha_of(gate: Gate, looks: int) -> float:
     return ALPHA if gate.stages == 1 else LOOKS[looks - 1]
 
 
-def judge(paired: Paired, limits: Limits, alpha: float) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict on a pair that has p-values, and its reasons."""
+class Found(Protocol):
+    """What is judged: a pair, or whatever else has ratios with p-values."""
+
+    @property
+    def ratios(self) -> tuple[Ratio, ...]: ...
+    @property
+    def lost(self) -> Lost | None: ...
+
+
+def judge(paired: Found, limits: Limits, alpha: float) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict on what has p-values, and its reasons."""
     slower = [text for ratio in paired.ratios if (text := _regression(ratio, limits, alpha))]
     if paired.lost is not None and paired.lost.p is not None and paired.lost.p <= alpha:
         slower.append(f"more messages are lost: {paired.lost.b:.2%} instead of {paired.lost.a:.2%}")

@@ -21,11 +21,7 @@ def exit_code(summary: Summary) -> ExitCode:
         codes.append(ExitCode.INVALID)
     for case in summary.cases:
         codes.extend(_codes_of(case))
-    judged = {comparison.verdict for comparison in summary.comparisons}
-    if Verdict.REGRESSION in judged:
-        codes.append(ExitCode.THRESHOLD_FAILED)
-    if Verdict.INCONCLUSIVE in judged:
-        codes.append(ExitCode.INCONCLUSIVE)
+    codes += [EXIT_CODES[each.verdict] for each in summary.comparisons if each.verdict is not None]
     return ExitCode.worst(codes)
 
 
@@ -54,3 +50,9 @@ WORDS = {
     ExitCode.INCONCLUSIVE: "inconclusive",
 }
 """What each of these exit codes is called."""
+EXIT_CODES = {
+    Verdict.PASS: ExitCode.PASS,
+    Verdict.REGRESSION: ExitCode.THRESHOLD_FAILED,
+    Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+}
+"""What each verdict on something that was compared ends with."""

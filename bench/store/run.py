@@ -16,7 +16,7 @@ from types import TracebackType
 
 from bench import __version__
 from bench.errors import ResultFormatError, StorageError
-from bench.model import Case, CaseRun, Manifest, Sample, Scenario, Secret
+from bench.model import MEASUREMENT, Case, CaseRun, Manifest, Sample, Scenario, Secret
 from bench.pacing import WHOLE
 from bench.store import codec, files
 from bench.store.clean import Cleaner
@@ -69,6 +69,7 @@ def create_run(
             cases=(),
             config_hash=config_hash,
             file=_from_here(scenario.file),
+            measurement=MEASUREMENT,
         )
         save_manifest(folder, manifest)
         files.write_new(folder / SCENARIO, scenario.source)
