@@ -369,6 +369,20 @@ def summarise(stored: StoredRun, *, whole: bool = False) -> tuple[Summary, Answe
     return summary, explain(summary), frame
 
 
+def conclude(folder: Path) -> tuple[Summary, Answer, bytes]:
+    """Summarise a run that has just ended, into its folder; the summary also as the JSON that was written."""
+    from bench.report import FORMATS
+    from bench.store import open_run
+
+    stored = open_run(folder)
+    summary, answer, frame = summarise(stored)
+    if summary.run.state == "invalid":
+        stored.condemn(summary.run.reason)
+    rendered = FORMATS["json"].render(summary, answer, frame)
+    stored.write("summary.json", rendered)
+    return summary, answer, rendered
+
+
 # ------------------------------------------------------------------------- targets
 
 

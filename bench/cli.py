@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from bench.api import RunOptions, Stop
     from bench.mock.spec import MockSpec
-    from bench.model import Case, Fault, Scenario
+    from bench.model import Fault, Scenario
     from bench.permit import Permission
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -114,22 +114,15 @@ def _json_option(function: Callable[..., object]) -> Callable[..., object]:
 
 
 def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
+    from bench.providers import check_message
     from bench.scenario import find_scenario, load_scenario
 
-    scenario = load_scenario(find_scenario(text), overrides=overrides, profile=profile, check=_build_message)
+    scenario = load_scenario(find_scenario(text), overrides=overrides, profile=profile, check=check_message)
     if any(each.abort for each in scenario.thresholds):
         from bench.analysis.aborts import check_aborts
 
         check_aborts(scenario)
     return scenario
-
-
-def _build_message(case: Case) -> None:
-    """Builds a case's message as it would travel, so that what cannot be built is found before a run."""
-    from bench.clock import utc_now
-    from bench.providers import composer_for
-
-    composer_for(case, "check", seed=0, date=utc_now())
 
 
 @contextmanager
@@ -265,17 +258,10 @@ async def _obey_signals(stop: Stop, seen: list[ExitCode]) -> None:
 def _report_on(folder: Path, *, as_json: bool) -> ExitCode:
     """Summarise a run into its folder and print it; the exit code of what was found."""
     from bench.analysis import exit_code
-    from bench.api import summarise
-    from bench.report import FORMATS
+    from bench.api import conclude
     from bench.report.terminal import print_summary
-    from bench.store import open_run
 
-    stored = open_run(folder)
-    summary, answer, frame = summarise(stored)
-    if summary.run.state == "invalid":
-        stored.condemn(summary.run.reason)
-    rendered = FORMATS["json"].render(summary, answer, frame)
-    stored.write("summary.json", rendered)
+    summary, answer, rendered = conclude(folder)
     if as_json:
         click.echo(rendered.decode("utf-8"))
     else:

@@ -26,6 +26,7 @@ ORDER = [
         ("ScenarioError", 2),
         ("ResultFormatError", 2),
         ("SetupError", 3),
+        ("InvalidRunError", 3),
         ("StorageError", 3),
         ("RefusedError", 5),
     ],

@@ -99,8 +99,9 @@ def test_the_wheel_holds_nothing_else(wheel: zipfile.Path) -> None:
 def test_the_only_command_is_sendbench(wheel: zipfile.Path) -> None:
     entry_points = configparser.ConfigParser()
     entry_points.read_string(info(wheel, "entry_points.txt"))
-    assert entry_points.sections() == ["console_scripts"]
+    assert sorted(entry_points.sections()) == ["console_scripts", "pytest11"]
     assert dict(entry_points["console_scripts"]) == {"sendbench": "bench.cli:main"}
+    assert dict(entry_points["pytest11"]) == {"sendbench": "bench.pytest_plugin"}
 
 
 def test_the_licence_travels_with_the_wheel(wheel: zipfile.Path) -> None:

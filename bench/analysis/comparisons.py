@@ -43,6 +43,14 @@ def _compare(
 ) -> ComparisonSummary:
     measure = "latency" if all(case.open for case in cases) else "service"
     times = {case.id: observed(frame[frame["case"].eq(case.id)], measure) for case in cases}
+    return compare_times(name, measure, times, gate, looks)
+
+
+def compare_times(
+    name: str, measure: str, times: Mapping[str, Floats], gate: Gate | None, looks: int = 1
+) -> ComparisonSummary:
+    """Variants by their times in the order of their slots, infinite where a message was lost; with a gate,
+    which has judged `looks` times by now, there are two, and a verdict on the second."""
     couples = list(combinations(times, 2))
     found = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
     strata = {couple: each for couple, each in found.items() if each is not None}

@@ -12,14 +12,19 @@ from bench.model import ComparisonSummary, Paired, Ratio, Summary
 def statements(summary: Summary) -> list[str]:
     """Sentences about each comparison; of one whose cases are not all valid, that nothing is said."""
     called, valid = names(summary), {case.id: case.generator.valid for case in summary.cases}
-    return [text for each in summary.comparisons for text in _statements(each, called, valid)]
+    return [text for each in summary.comparisons for text in _believed(each, called, valid)]
 
 
-def _statements(
+def _believed(
     comparison: ComparisonSummary, called: Mapping[str, str], valid: Mapping[str, bool]
 ) -> list[str]:
     if any(not valid.get(place.id, False) for place in comparison.places):
         return [f"Nothing is said of {comparison.name}: not all of its cases are valid."]
+    return sentences(comparison, called)
+
+
+def sentences(comparison: ComparisonSummary, called: Mapping[str, str]) -> list[str]:
+    """What a comparison says; `called` has the name of each variant."""
     if comparison.note:
         judged = f" ({comparison.verdict.value})" if comparison.verdict else ""
         return [f"Nothing can be said of {comparison.name}{judged}: {comparison.note}."]

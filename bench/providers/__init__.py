@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from bench.clock import utc_now
 from bench.errors import UsageError
 from bench.message import KEY_PLACEHOLDER, Composer, build_parts
 from bench.model import Case, TargetKind, Transport
@@ -47,6 +48,14 @@ def get_provider(name: str) -> Provider:
         return PROVIDERS[name]
     except KeyError:
         raise ValueError(f"unknown provider {name!r}; known: {', '.join(PROVIDERS)}") from None
+
+
+def check_message(case: Case) -> None:
+    """Build a case's message as it would travel, so that what cannot be built is found before a run.
+
+    Raises what `composer_for` does.
+    """
+    composer_for(case, "check", seed=0, date=utc_now())
 
 
 def composer_for(
