@@ -1000,6 +1000,29 @@ class BaselineCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class Modes:
+    """Two kinds of messages: a share of `share` takes about `low_ms`, the rest about `high_ms`."""
+
+    share: float
+    low_ms: float
+    high_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """Whether service times were in one state from the first measured message to the last."""
+
+    warmup: int = 0
+    """So many messages at the beginning were slower than the rest; 0: none are shown to be."""
+    slower: float = 0.0
+    """By what share, at the median."""
+    drift: float | None = None
+    """By what share the median changed over the rest; None: no drift is shown."""
+    modes: Modes | None = None
+    """None: one mode, or not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class CaseSummary:
     """One case of a report."""
 
@@ -1026,6 +1049,8 @@ class CaseSummary:
     """The comparison it took part in: cases of one ran interleaved. Empty: none."""
     retries: Retries | None = None
     """None where nothing was to be sent again."""
+    steadiness: Steadiness | None = None
+    """None where there are too few messages to tell, or where the load is meant to change."""
 
 
 @dataclass(frozen=True, slots=True)

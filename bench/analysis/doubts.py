@@ -24,6 +24,7 @@ def doubts(summary: Summary) -> list[str]:
         *_retried(summary),
         *_mismatches(summary),
         *_by_reason(summary, valid=True, intro="Note on"),
+        *_unsteady(summary),
         *_thresholds(summary),
     ]
 
@@ -81,6 +82,34 @@ def _retried(summary: Summary) -> list[str]:
         which = f"{found.messages} messages of {called[case.id]}"
         parts.append(f"{which} ({found.attempts} attempts{took}{twice})")
     return [f"Sent again: {listed(parts)}; the times are those of first attempts."] if parts else []
+
+
+def _unsteady(summary: Summary) -> list[str]:
+    """Of valid cases whose messages were not all of one kind; nothing has been left out for that."""
+    called = names(summary)
+    warmups, drifts, modes = [], [], []
+    for case in summary.cases:
+        found, name = case.steadiness, called[case.id]
+        if found is None or not case.generator.valid:
+            continue
+        if n := found.warmup:
+            warmups.append(
+                f"the first {n} messages of {name} were {found.slower:.0%} slower (load.warmup: {n})"
+            )
+        if found.drift is not None:
+            way = "slower" if found.drift > 0 else "faster"
+            drifts.append(f"{name} became {abs(found.drift):.0%} {way} over the run")
+        if found.modes is not None:
+            low, high = number(found.modes.low_ms), number(found.modes.high_ms)
+            modes.append(f"{found.modes.share:.0%} of {name} take about {low} ms, the rest {high} ms")
+    sentences = [
+        (warmups, "Warm-up", "the figures hold with a warm-up of so many"),
+        (drifts, "Drift", "the figures mix its beginning and its end"),
+        (modes, "Bimodal", "percentiles between the two are of neither"),
+    ]
+    return [
+        f"{word}: {listed(parts)}; {what}.".replace("%", " %") for parts, word, what in sentences if parts
+    ]
 
 
 def _mismatches(summary: Summary) -> list[str]:

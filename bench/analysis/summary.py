@@ -16,6 +16,7 @@ from bench.analysis.frame import Mask, Tabular, flags, numbers, only, outcomes, 
 from bench.analysis.generator import check_generator
 from bench.analysis.groups import listed
 from bench.analysis.quantiles import NS_PER_MS, Floats, percentile, point
+from bench.analysis.steady import steadiness
 from bench.analysis.thresholds import Population, cut_short, evaluate, unmatched
 from bench.model import (
     PHASES,
@@ -30,6 +31,7 @@ from bench.model import (
     Retries,
     RoundTrips,
     RunInfo,
+    Steadiness,
     Summary,
     Threshold,
     ThresholdResult,
@@ -152,7 +154,22 @@ def _summarize_case(
         error=run.error,
         comparison=run.comparison,
         retries=_retries(every, measured, final) if run.retry else None,
+        steadiness=_steadiness(run, timings, measured),
     )
+
+
+def _steadiness(run: CaseRun, timings: pd.DataFrame, measured: pd.DataFrame) -> Steadiness | None:
+    """None, too, where the load itself is meant to change."""
+    if run.labels.get("load") in ("ramp", "steps"):
+        return None
+    service, starts = span_ns(timings, "service"), numbers(timings, "start_ns")
+    order = np.argsort(starts, kind="stable")
+    order = order[~np.isnan(service[order])]
+    found = steadiness(service[order])
+    if found is None or not found.warmup:
+        return found
+    before = numbers(measured, "start_ns") < starts[order[found.warmup]]
+    return replace(found, warmup=int(np.count_nonzero(before)))
 
 
 def _verdicts(run: CaseRun, manifest: Manifest, population: Population) -> tuple[ThresholdResult, ...]:
