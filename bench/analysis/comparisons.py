@@ -8,7 +8,8 @@ cannot be told apart is shown by letters (Piepho, J. Comput. Graph. Stat. 13 (20
 from __future__ import annotations
 
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -25,17 +26,33 @@ UNEVEN = 0.02
 
 
 def compare_cases(
-    frame: pd.DataFrame, runs: Sequence[CaseRun], gate: Gate | None, looks: int = 1
+    frame: pd.DataFrame,
+    runs: Sequence[CaseRun],
+    gate: Gate | None,
+    looks: int = 1,
+    invalid: Collection[str] = (),
 ) -> tuple[ComparisonSummary, ...]:
     """Every comparison of a run, from its `sample_frame`. With a gate, which has judged `looks` times by now,
-    there is a verdict on the case that stands second in the scenario."""
+    there is a verdict on the case that stands second in the scenario; none where one of the cases is invalid.
+    """
     groups: dict[str, list[CaseRun]] = {}
     for run in runs:
         if run.comparison:
             groups.setdefault(run.comparison, []).append(run)
     if gate is not None and not groups:
         return (ComparisonSummary("gate", "service", (), (), "nothing was compared", Verdict.INCONCLUSIVE),)
-    return tuple(_compare(name, frame, cases, gate, looks) for name, cases in groups.items())
+    return tuple(
+        _believed(_compare(name, frame, cases, gate, looks), cases, invalid) for name, cases in groups.items()
+    )
+
+
+def _believed(
+    found: ComparisonSummary, cases: Sequence[CaseRun], invalid: Collection[str]
+) -> ComparisonSummary:
+    if not any(case.id in invalid for case in cases):
+        return found
+    verdict = None if found.verdict is None else Verdict.INVALID
+    return replace(found, note="not all of its cases are valid", verdict=verdict, places=(), reasons=())
 
 
 def _compare(

@@ -57,7 +57,7 @@ def _regression(ratio: Ratio, limits: Limits, alpha: float) -> str | None:
 
 def _doubt(ratio: Ratio, limits: Limits) -> str | None:
     if ratio.p is None:  # too few messages: `note` says so
-        return None
+        return ratio.note or f"{ratio.quantity} is not judged" if ratio.quantity in limits.own else None
     limit = limits.limit[ratio.quantity]
     if ratio.high is not None and ratio.high - 1 < limit:
         return None

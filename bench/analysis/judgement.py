@@ -7,7 +7,7 @@ has shown nothing, whatever its state says.
 from __future__ import annotations
 
 from bench.errors import ExitCode
-from bench.model import CaseSummary, ComparisonSummary, Summary, ThresholdVerdict, Verdict
+from bench.model import CaseSummary, Summary, ThresholdVerdict, Verdict
 
 
 def exit_code(summary: Summary) -> ExitCode:
@@ -37,12 +37,6 @@ def _codes_of(case: CaseSummary) -> list[ExitCode]:
     return codes
 
 
-def believable(comparison: ComparisonSummary, summary: Summary) -> bool:
-    """Whether a comparison's verdict counts: all of its cases are valid."""
-    valid = {case.id: case.generator.valid for case in summary.cases}
-    return all(valid.get(place.id, False) for place in comparison.places)
-
-
 WORDS = {
     ExitCode.PASS: "pass",
     ExitCode.THRESHOLD_FAILED: "fail",
@@ -54,5 +48,6 @@ EXIT_CODES = {
     Verdict.PASS: ExitCode.PASS,
     Verdict.REGRESSION: ExitCode.THRESHOLD_FAILED,
     Verdict.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    Verdict.INVALID: ExitCode.INVALID,
 }
 """What each verdict on something that was compared ends with."""

@@ -63,7 +63,13 @@ def summarize(frame: pd.DataFrame, manifest: Manifest, takes: Logs, wires: Wires
     return Summary(
         run=_info(manifest, cases),
         cases=_add_unmatched(cases, manifest.thresholds),
-        comparisons=compare_cases(frame, manifest.cases, manifest.gate, manifest.looks),
+        comparisons=compare_cases(
+            frame,
+            manifest.cases,
+            manifest.gate,
+            manifest.looks,
+            invalid={case.id for case in cases if not case.generator.valid},
+        ),
     )
 
 

@@ -6,21 +6,13 @@ from collections.abc import Mapping
 
 from bench.analysis.gate import change
 from bench.analysis.groups import listed, names
-from bench.model import ComparisonSummary, Paired, Ratio, Summary
+from bench.model import ComparisonSummary, Lost, Paired, Ratio, Summary
 
 
 def statements(summary: Summary) -> list[str]:
-    """Sentences about each comparison; of one whose cases are not all valid, that nothing is said."""
-    called, valid = names(summary), {case.id: case.generator.valid for case in summary.cases}
-    return [text for each in summary.comparisons for text in _believed(each, called, valid)]
-
-
-def _believed(
-    comparison: ComparisonSummary, called: Mapping[str, str], valid: Mapping[str, bool]
-) -> list[str]:
-    if any(not valid.get(place.id, False) for place in comparison.places):
-        return [f"Nothing is said of {comparison.name}: not all of its cases are valid."]
-    return sentences(comparison, called)
+    """Sentences about each comparison."""
+    called = names(summary)
+    return [text for each in summary.comparisons for text in sentences(each, called)]
 
 
 def sentences(comparison: ComparisonSummary, called: Mapping[str, str]) -> list[str]:
@@ -47,13 +39,20 @@ def _detectable(pair: Paired) -> str:
 
 
 def _difference(pair: Paired, called: Mapping[str, str]) -> str:
-    parts = [f"{each.quantity} {_range(each)}" for each in pair.ratios if each.ratio is not None]
+    parts = [f"{each.quantity} {_range(each)}" for each in pair.ratios if each.ratio or not each.note]
+    parts += [f"lost {_lost(pair.lost)}"] if pair.lost is not None else []
     return f"{called[pair.b]} against {called[pair.a]}: {'; '.join(parts)}."
 
 
 def _range(ratio: Ratio) -> str:
     """`5.0 to 9.0 % slower`, or that no difference is shown."""
+    if ratio.ratio is None:
+        return "is that of a lost message"
     if ratio.low is None or ratio.high is None:
+        if ratio.low is not None and ratio.low > 1.0:
+            return f"at least {change(ratio.low)}"
+        if ratio.high is not None and ratio.high < 1.0:
+            return f"at least {change(ratio.high)}"
         return "cannot be told"
     low, high = change(ratio.low), change(ratio.high)
     if ratio.low <= 1.0 <= ratio.high:
@@ -62,7 +61,19 @@ def _range(ratio: Ratio) -> str:
     return f"{near.partition(' ')[0]} to {far}"
 
 
+def _lost(lost: Lost) -> str:
+    text = f"{lost.b:.2%} of its messages instead of {lost.a:.2%}".replace("%", " %")
+    return f"{text}, no difference shown" if lost.low <= 0.0 <= lost.high else text
+
+
 def _ranking(comparison: ComparisonSummary, called: Mapping[str, str]) -> str:
     places = [f"{called[place.id]} ({place.groups})" for place in comparison.places]
     text = f"By the median, fastest first: {', '.join(places)}"
-    return f"{text}; between those that share a letter no difference is shown."
+    text = f"{text}; between those that share a letter no difference is shown."
+    shares = {case: share for pair in comparison.pairs for case, share in _shares(pair) if share}
+    lost = [f"{called[case]} {share:.2%}".replace("%", " %") for case, share in shares.items()]
+    return f"{text} Lost: {listed(lost)}." if lost else text
+
+
+def _shares(pair: Paired) -> tuple[tuple[str, float], ...]:
+    return ((pair.a, pair.lost.a), (pair.b, pair.lost.b)) if pair.lost is not None else ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bench.analysis import exit_code
-from bench.analysis.judgement import WORDS, believable
+from bench.analysis.judgement import WORDS
 from bench.model import CaseSummary, Summary, ThresholdResult, ThresholdVerdict, Verdict
 from bench.report import markdown
 from bench.report.figures import measured, problems
@@ -68,7 +68,7 @@ def render_outputs(summary: Summary, answer: Answer, frame: pd.DataFrame) -> byt
 def _gates(summary: Summary) -> Iterator[str]:
     for comparison in summary.comparisons:
         if comparison.verdict is not None:
-            yield comparison.verdict.value if believable(comparison, summary) else "invalid"
+            yield comparison.verdict.value
 
 
 @dataclass(frozen=True, slots=True)

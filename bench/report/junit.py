@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 from bench.analysis import exit_code
-from bench.analysis.judgement import WORDS, believable
+from bench.analysis.judgement import WORDS
 from bench.model import CaseSummary, ComparisonSummary, Summary, ThresholdResult, ThresholdVerdict, Verdict
 from bench.report.figures import QUANTILES, measured, percentile, problems, times_of
 from bench.report.text import for_terminal
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _ELEMENTS = ("failure", "error", "skipped")
 _THRESHOLDS = {ThresholdVerdict.FAIL: "failure", ThresholdVerdict.INCONCLUSIVE: "skipped"}
-_GATES = {Verdict.REGRESSION: "failure", Verdict.INCONCLUSIVE: "skipped"}
+_GATES = {Verdict.REGRESSION: "failure", Verdict.INCONCLUSIVE: "skipped", Verdict.INVALID: "error"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def _tests(summary: Summary) -> Iterator[Test]:
             yield _threshold(case, threshold)
     for comparison in summary.comparisons:
         if comparison.verdict is not None:
-            yield _gate(comparison, believed=believable(comparison, summary))
+            yield _gate(comparison)
 
 
 def _run(summary: Summary) -> Test:
@@ -130,13 +130,11 @@ def _threshold(case: CaseSummary, threshold: ThresholdResult) -> Test:
     return Test(f"{case.id}: {threshold.text}", result, message, threshold.line, numbers)
 
 
-def _gate(comparison: ComparisonSummary, *, believed: bool) -> Test:
+def _gate(comparison: ComparisonSummary) -> Test:
     assert comparison.verdict is not None
     name = f"gate: {comparison.name}"
     message = "; ".join([comparison.verdict.value, *comparison.reasons, *filter(None, [comparison.note])])
     result = _GATES.get(comparison.verdict, "")
-    if not believed:
-        result, message = "error", f"not all of its cases are valid; it would have been {message}"
     return Test(name, result, message, numbers=_ratios(comparison))
 
 

@@ -99,6 +99,16 @@ def test_a_gate_judges_the_second() -> None:
     assert back.verdict is not Verdict.REGRESSION
 
 
+def test_with_an_invalid_case_nothing_is_judged() -> None:
+    frame = pd.concat([rows("base", spread(1.0, 1)), rows("head", spread(1.2, 2))])
+    for gate, verdict in ((GATE, Verdict.INVALID), (None, None)):
+        (found,) = compare_cases(frame, [run("base"), run("head")], gate, invalid={"base"})
+        assert found.verdict is verdict
+        assert found.note == "not all of its cases are valid"
+        assert not found.places
+        assert not found.reasons
+
+
 def test_unequal_numbers_are_not_paired() -> None:
     frame = pd.concat([rows("a", spread(1.0, 1)), rows("b", spread(1.0, 2, count=300))])
     (found,) = compare_cases(frame, [run("a"), run("b")], GATE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.analysis.gate import LOOKS, change, judge
@@ -57,6 +59,14 @@ def test_significant_as_the_percentile_is_that_of_a_lost_message() -> None:
 
 def test_a_percentile_with_too_few_messages_decides_nothing() -> None:
     assert judged(ratio("p99", 2.0, None, None, p=None))[0] is Verdict.PASS
+
+
+def test_a_limit_of_ones_own_that_cannot_be_judged_is_no_pass() -> None:
+    few = replace(ratio("p99", 2.0, None, None, p=None), note="there are too few messages for p99")
+    found = Paired("a", "b", 500, 0.95, (ratio("p50", 1.0, 0.99, 1.01), few), None)
+    own = DEFAULT_LIMITS.within({"p99": 0.5})
+    assert judge(found, DEFAULT_LIMITS, ALPHA)[0] is Verdict.PASS
+    assert judge(found, own, ALPHA) == (Verdict.INCONCLUSIVE, ("there are too few messages for p99",))
 
 
 @pytest.mark.parametrize(

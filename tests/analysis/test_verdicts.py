@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bench.analysis.verdicts import statements
-from bench.model import ComparisonSummary, Paired, Place, Ratio, Verdict
+from bench.model import ComparisonSummary, Lost, Paired, Place, Ratio, Verdict
 from tests.analysis.conftest import make_case, make_summary
 
 X, Y, Z = (f"generic/smtp/pooled/k={name}" for name in "xyz")
@@ -16,8 +16,8 @@ PAIR = Paired(X, Y, 500, 0.95, (SLOWER, ALIKE, FEW), None)
 PLACES = (Place(X, "a"), Place(Y, "b"))
 
 
-def said(comparison: ComparisonSummary, *, valid: bool = True) -> list[str]:
-    cases = [make_case(name, valid=valid) for name in (X, Y, Z)]
+def said(comparison: ComparisonSummary) -> list[str]:
+    cases = [make_case(name) for name in (X, Y, Z)]
     return statements(replace(make_summary(*cases), comparisons=(comparison,)))
 
 
@@ -57,8 +57,42 @@ def test_more_than_two_are_ranked_with_letters() -> None:
     assert "smtp/pooled/k=x (a), smtp/pooled/k=y (ab), smtp/pooled/k=z (b)" in text
 
 
-def test_nothing_is_said_of_what_is_not_valid_or_cannot_be_paired() -> None:
-    (text,) = said(ComparisonSummary("provider", "latency", (PAIR,), PLACES), valid=False)
-    assert "not all of its cases are valid" in text
+def test_an_interval_with_one_end_tells_the_direction_or_nothing() -> None:
+    ends = {"slower": (1.2, None), "faster": (None, 0.9), "nothing": (0.9, None), "neither": (None, None)}
+    words = {}
+    for name, (low, high) in ends.items():
+        ratio = Ratio("p50", 1.5 if low else 0.8, low, high, None, None)
+        (words[name],) = said(
+            ComparisonSummary("provider", "latency", (replace(PAIR, ratios=(ratio,)),), PLACES)
+        )
+    assert "p50 at least 20.0 % slower" in words["slower"]
+    assert "p50 at least 10.0 % faster" in words["faster"]
+    assert "p50 cannot be told" in words["nothing"]
+    assert "p50 cannot be told" in words["neither"]
+
+
+def test_losses_are_told_also_where_a_percentile_is_that_of_a_lost_message() -> None:
+    gone = Ratio("p50", None, 1.0, None, None, None)
+    lost = Lost(0.001, 0.6, 0.57, 0.63, None)
+    (text,) = said(
+        ComparisonSummary("provider", "latency", (replace(PAIR, ratios=(gone,), lost=lost),), PLACES)
+    )
+    assert "p50 is that of a lost message" in text
+    assert "lost 60.00 % of its messages instead of 0.10 %." in text
+    alike = replace(PAIR, lost=Lost(0.01, 0.011, -0.002, 0.004, None))
+    (text,) = said(ComparisonSummary("provider", "latency", (alike,), PLACES))
+    assert "lost 1.10 % of its messages instead of 1.00 %, no difference shown" in text
+
+
+def test_a_ranking_tells_who_lost_how_many() -> None:
+    lost = Lost(0.0, 0.03, 0.01, 0.05, None)
+    back = Lost(0.03, 0.0, -0.05, -0.01, None)
+    pairs = (replace(PAIR, lost=lost), replace(PAIR, b=Z), replace(PAIR, a=Y, b=Z, lost=back))
+    places = (Place(X, "a"), Place(Y, "ab"), Place(Z, "b"))
+    (text,) = said(ComparisonSummary("provider", "latency", pairs, places))
+    assert text.endswith("Lost: smtp/pooled/k=y 3.00 %.")
+
+
+def test_nothing_is_said_of_what_cannot_be_paired() -> None:
     unpaired = ComparisonSummary("provider", "latency", (), (), "too few", Verdict.INCONCLUSIVE)
     assert said(unpaired) == ["Nothing can be said of provider (inconclusive): too few."]

@@ -10,12 +10,15 @@ from tests.report.planted import OPEN, Planted, plant
 REASONS = {
     Verdict.PASS: ("p50 0.1 % slower (0.3 % faster to 0.5 % slower)",),
     Verdict.REGRESSION: ("p95 8.1 % slower (5.0 to 12.0 % slower), where at most 4.0 % does not count",),
+    Verdict.INVALID: (),
     Verdict.INCONCLUSIVE: ("up to 2.00 % more messages may be lost; the limit is 1.00 %",),
 }
 
 
 def gated(verdict: Verdict | None, *, valid: bool = True) -> Planted:
-    """Two cases side by side, and what the gate said of the second."""
+    """Two cases side by side, and what the gate said of the second; not `valid`: nothing, as that is not."""
+    if not valid:
+        verdict = Verdict.INVALID
     run = plant((OPEN[0], replace(OPEN[1], valid=valid)))
     a, b = (case.id for case in run.summary.cases)
     pair = Paired(
