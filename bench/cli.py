@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -113,6 +114,23 @@ def _json_option(function: Callable[..., object]) -> Callable[..., object]:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
 
 
+def _inconclusive_option(function: Callable[..., int]) -> Callable[..., int]:
+    """`--inconclusive` for a command that ends with a verdict."""
+
+    @click.option(
+        "--inconclusive", type=click.Choice(["fail", "pass"]),
+        help="What a verdict that cannot be told ends with: 1 or 0, in place of 4.",
+    )  # fmt: skip
+    @wraps(function)
+    def settled(*arguments: object, inconclusive: str | None, **options: object) -> int:
+        code = function(*arguments, **options)
+        if inconclusive is None or code != ExitCode.INCONCLUSIVE:
+            return code
+        return ExitCode.PASS if inconclusive == "pass" else ExitCode.THRESHOLD_FAILED
+
+    return settled
+
+
 def _load(text: str, overrides: Sequence[str], profile: str | None) -> Scenario:
     from bench.providers import check_message
     from bench.scenario import find_scenario, load_scenario
@@ -158,6 +176,7 @@ def _console(stream: TextIO) -> Console:
 @click.option("--resume", type=_FOLDER, metavar="RUN", help="Go on with a run that was cut off.")
 @click.option("--confirm", default="", envvar="SENDBENCH_CONFIRM", help="The hash that `plan` prints.")
 @_json_option
+@_inconclusive_option
 def run(
     scenarios: tuple[str, ...],
     overrides: tuple[str, ...],
@@ -288,6 +307,7 @@ def _newest(results: Path) -> Path:
 @click.option("--out", type=_FOLDER, help="Where to write; default reports/<run>.")
 @click.option("--json", "as_json", is_flag=True, help="Print summary.json instead of writing files.")
 @click.option("--list", "only_list", is_flag=True, help="Say which formats there are.")
+@_inconclusive_option
 def report(run_folder: Path | None, formats: str, out: Path | None, as_json: bool, only_list: bool) -> int:
     """Write the report of a run folder (default: the newest), on any machine."""
     from bench.analysis import exit_code
@@ -437,6 +457,7 @@ def baseline_show(scenario: str, results: Path, as_json: bool) -> None:
 @click.option("--limit", "limits", multiple=True, metavar="p95=10%", help="How much slower is allowed.")
 @_results_option
 @_json_option
+@_inconclusive_option
 def baseline_check(runs: tuple[Path, ...], limits: tuple[str, ...], results: Path, as_json: bool) -> int:
     """Hold new runs (default: the newest) against the baseline of their scenario on this class of machines.
 

@@ -94,6 +94,17 @@ def test_a_failed_threshold_ends_with_1_and_one_that_cannot_be_judged_with_4(qui
     ):
         (quick / "quick.yaml").write_text(text.replace("THRESHOLD", threshold), encoding="utf-8")
         assert sendbench("run", "quick.yaml", folder=quick).returncode == code, threshold
+    for choice, code in (("fail", 1), ("pass", 0)):  # of the last one
+        done = sendbench("report", "--inconclusive", choice, "--format", "md", folder=quick)
+        assert done.returncode == code
+
+
+def test_how_an_inconclusive_run_ends_can_be_chosen(quick: Path) -> None:
+    lines = "thresholds: ['p99.9(service) < 10s', 'p50(service) < THRESHOLD']\n"
+    for limit, choice, code in (("10s", "fail", 1), ("10s", "pass", 0), ("1us", "pass", 1)):
+        (quick / "quick.yaml").write_text(QUICK + lines.replace("THRESHOLD", limit), encoding="utf-8")
+        done = sendbench("run", "quick.yaml", "--inconclusive", choice, folder=quick)
+        assert done.returncode == code, (limit, choice)
 
 
 def test_a_target_that_is_down_ends_with_3_and_a_report_that_says_so(quick: Path, free_port: int) -> None:
