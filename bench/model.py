@@ -880,6 +880,17 @@ class Ratio:
 
 
 @dataclass(frozen=True, slots=True)
+class Shift:
+    """A quantile of the second variant over that of the first: one point of the curve through all of them."""
+
+    q: float
+    ratio: float
+    low: float | None
+    """The ends of its interval; None: without end."""
+    high: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """Messages that were not accepted, as shares of all, and how much more they are of the second variant."""
 
@@ -905,6 +916,8 @@ class Paired:
     ratios: tuple[Ratio, ...]
     lost: Lost | None
     """None where every message of both was accepted."""
+    shift: tuple[Shift, ...] = ()
+    """From low quantiles to high ones; only in a comparison of two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -936,6 +949,8 @@ class ComparisonSummary:
     """Of the verdict."""
     alpha: float | None = None
     """What the verdict spent: at most so often it finds a regression where there is none."""
+    limits: Limits | None = None
+    """What the verdict was judged by."""
 
 
 Figures = tuple[float | None, float | None, float | None, float]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
 from bench.analysis.gate import alpha_of, judge
-from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, stratify
+from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, shift, stratify
 from bench.analysis.quantiles import Floats, quantile_rank
 from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place, Verdict
 
@@ -85,10 +85,12 @@ def compare_times(
 
 def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, ...]:
     level = 1 - (1 - LEVEL) / len(strata)
-    return tuple(
-        Paired(*couple, each.count, level, *compare_strata(each, None, level=level))
-        for couple, each in strata.items()
-    )
+    pairs = []
+    for couple, each in strata.items():
+        ratios, lost = compare_strata(each, None, level=level)
+        curve = shift(each, ratios, level) if len(strata) == 1 else ()
+        pairs.append(Paired(*couple, each.count, level, ratios, lost, curve))
+    return tuple(pairs)
 
 
 def _judged(
@@ -100,10 +102,14 @@ def _judged(
     alpha: float,
 ) -> ComparisonSummary:
     ((couple, two),) = strata.items()
-    pair = Paired(*couple, two.count, LEVEL, *compare_strata(two, gate.limits.effect, alpha=alpha))
+    ratios, lost = compare_strata(two, gate.limits.effect, alpha=alpha)
+    pair = Paired(*couple, two.count, LEVEL, ratios, lost, shift(two, ratios))
     verdict, reasons = judge(pair, gate.limits, alpha)
     places = _places(times, (pair,))
-    return ComparisonSummary(name, measure, (pair,), places, verdict=verdict, reasons=reasons, alpha=alpha)
+    return ComparisonSummary(
+        name, measure, (pair,), places,
+        verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits,
+    )  # fmt: skip
 
 
 def observed(rows: pd.DataFrame, measure: str) -> Floats:

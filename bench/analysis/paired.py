@@ -23,7 +23,7 @@ the same kind does not reject once B is divided by them.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.analysis.quantiles import Floats, quantile_rank
-from bench.model import Lost, Ratio
+from bench.model import Lost, Ratio, Shift
 
 Ints = NDArray[np.int64]
 
@@ -47,6 +47,8 @@ LEVEL = 0.95
 QUANTILES: Mapping[str, float] = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 LEAST: Mapping[str, int] = {"p50": 250, "p95": 250, "p99": 1000}
 """Messages a side below which a percentile is not judged."""
+CURVE = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+"""The quantiles whose ratios are drawn."""
 POWER = 0.95
 """With which an effect called detectable is detected."""
 SLACK = 0.88
@@ -237,8 +239,8 @@ def compare_strata(
 ) -> tuple[tuple[Ratio, ...], Lost | None]:
     """Every quantity of B against A.
 
-    With `effects` (the least slowdowns that count, shares of 1) one-sided p-values adjusted over the family
-    and what could be detected; without, ratios and intervals alone.
+    With `effects` (the least slowdowns that count, shares of 1) there are one-sided p-values, adjusted over
+    the family, and what is detectable is so by these; without, by intervals at `level` that leave 1 out.
     """
     levelled = Levelled(strata)
     judged = [name for name in QUANTILES if strata.count >= LEAST[name]]
@@ -257,10 +259,27 @@ def compare_strata(
         ratio = levelled.ratio(q)
         low, high = (None, None) if ratio is None else interval(levelled, q, ratio, level)
         least = None
-        if effects is not None and low and high:
-            least = detectable(math.log(high / low), effects[name], alpha / family, level)
+        if low and high:
+            effect, error = (0.0, (1 - level) / 2) if effects is None else (effects[name], alpha / family)
+            least = detectable(math.log(high / low), effect, error, level)
         ratios.append(Ratio(name, ratio, low, high, adjusted.get(name), least))
     return tuple(ratios), None if lost is None else _lost(strata, lost, adjusted.get("lost"), level)
+
+
+def shift(strata: Strata, ratios: Sequence[Ratio], level: float = LEVEL) -> tuple[Shift, ...]:
+    """The ratio of each quantile of `CURVE` with its interval, each by itself at `level` as the `ratios`
+    are, which have some of them already. Those of lost messages and those not judged are left out."""
+    known = {QUANTILES[each.quantity]: each for each in ratios}
+    levelled, points = Levelled(strata), []
+    for q in CURVE:
+        if q in known:
+            judged = known[q]
+            ratio, low, high = (None if judged.note else judged.ratio), judged.low, judged.high
+        elif (ratio := levelled.ratio(q)) is not None:
+            low, high = interval(levelled, q, ratio, level)
+        if ratio is not None:
+            points.append(Shift(q, ratio, low, high))
+    return tuple(points)
 
 
 def _statistic(name: str, strata: Strata, levelled: Levelled) -> Floats:

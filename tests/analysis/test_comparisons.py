@@ -77,6 +77,7 @@ def test_each_with_each_and_who_cannot_be_told_apart() -> None:
         ("one", "other"),
     ]
     assert found.pairs[0].level == pytest.approx(1 - 0.05 / 3)
+    assert not any(pair.shift for pair in found.pairs)
     assert {place.id: place.groups for place in found.places} == {"one": "a", "other": "a", "slow": "b"}
     assert found.places[2].id == "slow"
     assert found.verdict is None
@@ -95,6 +96,8 @@ def test_a_gate_judges_the_second() -> None:
     (found,) = compare_cases(frame, runs, GATE)
     assert found.measure == "service"
     assert found.verdict is Verdict.REGRESSION
+    assert found.limits == GATE.limits
+    assert all(point.low and point.low > 1.0 for point in found.pairs[0].shift)
     (back,) = compare_cases(frame, runs[::-1], GATE)
     assert back.verdict is not Verdict.REGRESSION
 

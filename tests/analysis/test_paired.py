@@ -10,6 +10,7 @@ import pytest
 
 from bench.analysis.paired import (
     ALPHA,
+    CURVE,
     QUANTILES,
     STRATUM,
     UNITS,
@@ -21,6 +22,7 @@ from bench.analysis.paired import (
     interval,
     lost_more,
     p_value,
+    shift,
     slower_pairs,
     stratify,
 )
@@ -203,3 +205,39 @@ def test_detectable_shrinks_with_the_interval_and_never_below_what_counts() -> N
     wide, narrow = (detectable(width, 0.02, ALPHA) for width in (0.2, 0.02))
     assert wide > narrow > 0.02
     assert detectable(1e-9, 0.02, ALPHA) == pytest.approx(0.02)
+
+
+def test_without_a_gate_what_is_detectable_is_found_by_an_interval() -> None:
+    noise, rng = NOISES["quiet"], np.random.default_rng(10)
+    least = compare_strata(strata_of(*two_sides(noise, 2000, SAME, rng)), None)[0][0].detectable
+    assert least is not None
+    found = 0
+    for _ in range(40):
+        a, b = base(noise, 2000, rng), base(noise, 2000, rng) * (1 + least)
+        low = compare_strata(strata_of(a, b), None)[0][0].low
+        found += low is not None and low > 1.0
+    assert found >= 34
+
+
+def test_the_curve_goes_through_what_is_judged_and_finds_where_the_variants_differ() -> None:
+    a, b = sides(80 * STRATUM)
+    b = np.where(b > np.quantile(b, 0.75), b * 1.5, b)
+    ratios, _ = compare_strata(strata_of(a, b), DEFAULT_LIMITS.effect)
+    curve = {each.q: each for each in shift(strata_of(a, b), ratios)}
+    assert tuple(curve) == CURVE
+    for each in ratios:
+        point = curve[QUANTILES[each.quantity]]
+        assert (point.ratio, point.low, point.high) == (each.ratio, each.low, each.high)
+    for q, point in curve.items():
+        truth = 1.5 if q > 0.75 else 1.0
+        assert (point.low or 0) <= truth <= (point.high or math.inf)
+        assert ((point.low or 0) > 1.0) is (q > 0.75)
+
+
+def test_the_curve_ends_where_nothing_is_judged_and_where_messages_are_lost() -> None:
+    strata = strata_of(*sides(20 * STRATUM))
+    assert [each.q for each in shift(strata, compare_strata(strata, None)[0])] == list(CURVE[:-1])
+    a, b = sides(60 * STRATUM)
+    b[np.random.default_rng(2).random(len(b)) < 0.25] = math.inf
+    strata = strata_of(a, b)
+    assert [each.q for each in shift(strata, compare_strata(strata, None)[0])][-1] == 0.7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bench.model import ComparisonSummary, Lost, Paired, Place, Ratio, Verdict
+from bench.model import DEFAULT_LIMITS, ComparisonSummary, Lost, Paired, Place, Ratio, Shift, Verdict
 from tests.report.planted import OPEN, Planted, plant
 
 REASONS = {
@@ -29,10 +29,12 @@ def gated(verdict: Verdict | None, *, valid: bool = True) -> Planted:
             Ratio("p99", None, None, None, None, None, "p99 needs 1000 messages a side"),
         ),
         Lost(0.0, 0.01, -0.001, 0.02, 0.3),
+        (Shift(0.1, 0.99, None, 1.02), Shift(0.5, 1.001, 0.997, 1.005), Shift(0.95, 1.081, 1.05, None)),
     )  # fmt: skip
     comparison = ComparisonSummary(
         "transport", "latency", (pair,), (Place(a, "a"), Place(b, "b")),
         verdict=verdict, reasons=REASONS[verdict] if verdict else (), alpha=0.01 if verdict else None,
+        limits=DEFAULT_LIMITS if verdict else None,
     )  # fmt: skip
     info = replace(run.summary.run, file="scenarios/smtp-vs-api.yaml")
     return replace(run, summary=replace(run.summary, run=info, comparisons=(comparison,)))

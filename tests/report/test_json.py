@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 
 from bench.errors import ResultFormatError
-from bench.model import Answer, Percentile, ThresholdResult, ThresholdVerdict
+from bench.model import Answer, Percentile, ThresholdResult, ThresholdVerdict, Verdict
 from bench.report.json import MAX_BYTES, SCHEMA, load_summary, render, schema_text
+from tests.report.gated import gated
 from tests.report.hostile import PAYLOADS, hostile_run
 from tests.report.planted import EDGES, edge
 
@@ -24,6 +25,14 @@ def test_the_schema_file_is_what_the_types_say() -> None:
 @pytest.mark.parametrize("shape", EDGES)
 def test_every_summary_validates_and_loads_again(shape: str) -> None:
     run = edge(shape)
+    data = render(run.summary, run.answer)
+    jsonschema.validate(json.loads(data), json.loads(SCHEMA_FILE.read_bytes()))
+    assert load_summary(data) == run.summary
+
+
+@pytest.mark.parametrize("verdict", [*Verdict, None])
+def test_a_comparison_validates_and_loads_again(verdict: Verdict | None) -> None:
+    run = gated(verdict)
     data = render(run.summary, run.answer)
     jsonschema.validate(json.loads(data), json.loads(SCHEMA_FILE.read_bytes()))
     assert load_summary(data) == run.summary
