@@ -421,12 +421,12 @@ class Limits:
     """p50, p95, p99 -> below what the slowdown must be shown to be for a pass."""
     lost: float = 0.01
     """By how much the share of messages that were not accepted may grow, likewise."""
-    own: frozenset[str] = frozenset()
+    own: tuple[str, ...] = ()
     """Percentiles with a limit of somebody's own: where one cannot be judged, nothing passes."""
 
     def within(self, limits: Mapping[str, float]) -> Limits:
         """The same with some limits of somebody's own: what they allow is no regression either."""
-        return Limits({**self.effect, **limits}, {**self.limit, **limits}, self.lost, frozenset(limits))
+        return Limits({**self.effect, **limits}, {**self.limit, **limits}, self.lost, tuple(sorted(limits)))
 
 
 DEFAULT_LIMITS = Limits(

@@ -52,8 +52,6 @@ def _plain(value: object) -> object:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
-    if isinstance(value, frozenset):
-        return sorted(map(str, value))
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, float):

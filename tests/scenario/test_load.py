@@ -10,6 +10,7 @@ from bench.errors import ScenarioError
 from bench.model import (
     Case,
     Connection,
+    Gate,
     Limits,
     Load,
     Network,
@@ -22,6 +23,7 @@ from bench.model import (
     Transport,
 )
 from bench.scenario import json_schema, load_scenario
+from bench.store.codec import decode, encode
 
 EXAMPLE = """\
 version: 1
@@ -55,6 +57,7 @@ profiles:
 """
 ENVIRON = {"SMTP_USER": "ann", "SMTP_PASSWORD": "s3cret"}
 SMALL = "version: 1\nname: small\nload: {model: closed, messages: 10}\n"
+ALIKE = dict.fromkeys(("p50", "p95", "p99"), 0.07)
 
 
 def load(
@@ -217,24 +220,26 @@ def test_service_times_observed_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "limit", "effect"),
+    ("text", "limit", "effect", "own"),
     [
-        ("default", {"p50": 0.05, "p95": 0.10, "p99": 0.50}, {"p50": 0.02, "p95": 0.04, "p99": 0.08}),
-        ("7%", dict.fromkeys(("p50", "p95", "p99"), 0.07), dict.fromkeys(("p50", "p95", "p99"), 0.07)),
+        ("default", {"p50": 0.05, "p95": 0.10, "p99": 0.50}, {"p50": 0.02, "p95": 0.04, "p99": 0.08}, ()),
+        ("7%", ALIKE, ALIKE, ("p50", "p95", "p99")),
         (
             "{limit: {p95: 30%}}",
             {"p50": 0.05, "p95": 0.30, "p99": 0.50},
             {"p50": 0.02, "p95": 0.30, "p99": 0.08},
+            ("p95",),
         ),
     ],
 )
 def test_a_gate_has_limits_of_its_own_or_the_default_ones(
-    tmp_path: Path, text: str, limit: dict[str, float], effect: dict[str, float]
+    tmp_path: Path, text: str, limit: dict[str, float], effect: dict[str, float], own: tuple[str, ...]
 ) -> None:
     pair = SMALL + "matrix: {connection: [pooled, unpooled]}\ncompare: connection\n"
     gate = load(tmp_path, f"{pair}gate: {text}\n").gate
     assert gate is not None
-    assert gate.limits == Limits(effect, limit)
+    assert gate.limits == Limits(effect, limit, own=own)
+    assert decode(Gate, encode(gate)) == gate
     assert gate.stages == 1
     assert load(tmp_path, pair).gate is None
 
