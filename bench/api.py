@@ -50,6 +50,7 @@ from bench.permit import Permission, Permit, deliveries, require
 from bench.providers import addressed, composer_for, simulators, throttling_of
 from bench.providers.addresses import REAL, caveat_of, endpoint_of, with_credentials
 from bench.redact import secrets_of
+from bench.servers import server_process
 from bench.stopping import Watch
 from bench.store.ledger import Ledger, ledger_file
 from bench.store.resume import joined
@@ -226,7 +227,7 @@ class _Runner:
         seed = case_seed(self.options.seed, case)
         ended: CaseRun | None = None
         try:
-            async with open_endpoint(case, self.writer, seed) as (endpoint, pid):
+            async with open_endpoint(case, self.writer, seed, self.stop) as (endpoint, pid):
                 self.writer.conceal(secrets_of(endpoint.auth))
                 mock_share = share_of(pid)
                 if case.workers == 1:
@@ -388,12 +389,20 @@ def conclude(folder: Path) -> tuple[Summary, Answer, bytes]:
 
 @asynccontextmanager
 async def open_endpoint(
-    case: Case, writer: RunWriter, seed: int
+    case: Case, writer: RunWriter, seed: int, stop: Stop
 ) -> AsyncIterator[tuple[Endpoint, int | None]]:
-    """Where a case connects to, with the mock and the shaper it needs running meanwhile; their process.
+    """Where a case connects to, with the server, or the mock, and the shaper that it needs running meanwhile;
+    the process of mock or shaper.
 
     Raises SetupError when one of them does not start.
     """
+    if case.command is not None:
+        output = writer.server_log(case)
+        async with server_process(case.command, case.target.host, output, lambda: bool(stop)) as port:
+            served = replace(case, command=None, target=replace(case.target, port=port))
+            async with open_endpoint(served, writer, seed, stop) as opened:
+                yield opened
+        return
     target = case.target
     wire_log = str(writer.wire_log(case)) if case.network.shaped else None
     if target.kind is TargetKind.MOCK:
@@ -484,8 +493,15 @@ def gather_facts(scenario: Scenario, alarm: Alarm) -> Mapping[str, str]:
     }
     clients = sorted({case.client for case in scenario.cases})
     facts["left_out"] = "; ".join(scenario.left_out)
+    facts["servers"] = "; ".join(_served(case) for case in scenario.cases if case.command is not None)
     facts["clients"] = ", ".join(f"{name} {_version(name)}".strip() for name in clients)
     return {name: value for name, value in facts.items() if value}
+
+
+def _served(case: Case) -> str:
+    """A command, with its name where the matrix gives it one."""
+    name = case.labels.get("server", case.command)
+    return case.server if name == case.command else f"{name}: {case.command}"
 
 
 def _form() -> str:

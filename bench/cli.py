@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO, TypeVar
 
 import click
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bench.model import Fault, Scenario
     from bench.permit import Permission
 
+T = TypeVar("T")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -110,7 +111,7 @@ def _scenario_options(function: Callable[..., object]) -> Callable[..., object]:
     return click.argument("scenarios", nargs=-1, required=True, metavar="SCENARIO...")(function)
 
 
-def _json_option(function: Callable[..., object]) -> Callable[..., object]:
+def _json_option(function: Callable[..., T]) -> Callable[..., T]:
     return click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")(function)
 
 
@@ -166,45 +167,102 @@ def _console(stream: TextIO) -> Console:
 # ----------------------------------------------------------------------------- run
 
 
+def _run_options(function: Callable[..., int]) -> Callable[..., int]:
+    """How a scenario is run, as `options`, for the commands that run one."""
+
+    @click.option("--results", type=_FOLDER, default=Path("results"), help="Where run folders are made.")
+    @click.option(
+        "--seed", type=click.IntRange(0, 2**31 - 1), help="Make messages, arrivals and mock repeat."
+    )
+    @click.option("--lab", multiple=True, metavar="CIDR", help="A private network that may be sent to.")
+    @click.option("--live", is_flag=True, help="Send real mail; `plan` says what else that takes.")
+    @click.option("--budget", type=click.IntRange(0), default=0, help="Real deliveries allowed in a day.")
+    @click.option("--confirm", default="", envvar="SENDBENCH_CONFIRM", help="The hash that `plan` prints.")
+    @wraps(function)
+    def with_options(
+        *arguments: object,
+        results: Path,
+        seed: int | None,
+        lab: tuple[str, ...],
+        live: bool,
+        budget: int,
+        confirm: str,
+        **others: object,
+    ) -> int:
+        from bench.api import RunOptions
+        from bench.guard import Guard
+
+        permission = _permission(live=live, budget=budget, confirm=confirm)
+        options = RunOptions(results=results, guard=Guard(lab), permission=permission)
+        if seed is not None:
+            options.seed = seed
+        return function(*arguments, options=options, **others)
+
+    return with_options
+
+
 @commands.command()
 @_scenario_options
-@click.option("--results", type=_FOLDER, default=Path("results"), help="Where run folders are made.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), help="Make messages, arrivals and mock repeat.")
-@click.option("--lab", multiple=True, metavar="CIDR", help="A private network that may be sent to.")
-@click.option("--live", is_flag=True, help="Send real mail; `plan` says what else that takes.")
-@click.option("--budget", type=click.IntRange(0), default=0, help="Real deliveries allowed in a day.")
 @click.option("--resume", type=_FOLDER, metavar="RUN", help="Go on with a run that was cut off.")
-@click.option("--confirm", default="", envvar="SENDBENCH_CONFIRM", help="The hash that `plan` prints.")
+@_run_options
 @_json_option
 @_inconclusive_option
 def run(
     scenarios: tuple[str, ...],
     overrides: tuple[str, ...],
     profile: str | None,
-    results: Path,
-    seed: int | None,
-    lab: tuple[str, ...],
-    live: bool,
-    budget: int,
     resume: Path | None,
-    confirm: str,
+    options: RunOptions,
     as_json: bool,
 ) -> int:
     """Run scenarios (a file, or the name of a shipped one) and print what they cost."""
-    loaded = [_load(text, overrides, profile) for text in scenarios]
-    from bench.api import RunOptions, check_permission
-    from bench.guard import Guard
+    if resume is not None and len(scenarios) > 1:
+        raise UsageError("--resume goes on with one run: name its scenario alone")
+    options.resume = resume
+    return _run_all([_load(text, overrides, profile) for text in scenarios], options, as_json=as_json)
+
+
+@commands.command()
+@_scenario_options
+@click.option("--base", metavar="CMD", help="Starts the server to compare with; {port} is a free port.")
+@click.option("--head", metavar="CMD", help="Starts the server that is judged.")
+@click.option("--limit", "limits", multiple=True, metavar="5%|p95=10%,...", help="How much slower it may be.")
+@_run_options
+@_json_option
+@_inconclusive_option
+def gate(
+    scenarios: tuple[str, ...],
+    overrides: tuple[str, ...],
+    profile: str | None,
+    base: str | None,
+    head: str | None,
+    limits: tuple[str, ...],
+    options: RunOptions,
+    as_json: bool,
+) -> int:
+    """Say whether the second of two variants may pass: those of a scenario with compare:, or two servers,
+    which run side by side while messages go to one or the other at random.
+
+    \b
+    sendbench gate sign-up.yaml --base '../main/serve --port {port}' --head './serve --port {port}'
+
+    Ends with 0 (pass), 1 (regression), 4 (inconclusive) or 3 (invalid).
+    """
+    from bench.gating import gated, pair_of, parse_limits, set_texts
+
+    own = (*overrides, *set_texts(pair_of(base, head, "server")))
+    allowed = parse_limits(limits)
+    loaded = [gated(_load(text, own, profile), allowed) for text in scenarios]
+    return _run_all(loaded, options, as_json=as_json)
+
+
+def _run_all(scenarios: Sequence[Scenario], options: RunOptions, *, as_json: bool) -> int:
+    from bench.api import check_permission
     from bench.providers.addresses import with_credentials
 
-    permission = _permission(live=live, budget=budget, confirm=confirm)
-    if resume is not None and len(loaded) > 1:
-        raise UsageError("--resume goes on with one run: name its scenario alone")
-    options = RunOptions(results=results, guard=Guard(lab), permission=permission, resume=resume)
-    loaded = [with_credentials(scenario) for scenario in loaded]
+    loaded = [with_credentials(scenario) for scenario in scenarios]
     for scenario in loaded:  # all of them, before anything of the first is sent
         check_permission(scenario, options)
-    if seed is not None:
-        options.seed = seed
     codes = []
     with _masked(loaded):
         for scenario in loaded:
@@ -454,7 +512,7 @@ def baseline_show(scenario: str, results: Path, as_json: bool) -> None:
 
 @baseline.command("check")
 @click.argument("runs", nargs=-1, metavar="[RUN...]", type=_FOLDER)
-@click.option("--limit", "limits", multiple=True, metavar="p95=10%", help="How much slower is allowed.")
+@click.option("--limit", "limits", multiple=True, metavar="5%|p95=10%,...", help="How much slower.")
 @_results_option
 @_json_option
 @_inconclusive_option
@@ -466,23 +524,15 @@ def baseline_check(runs: tuple[Path, ...], limits: tuple[str, ...], results: Pat
     """
     from bench.analysis.judgement import EXIT_CODES
     from bench.baselines import check
+    from bench.gating import parse_limits
     from bench.report.baselines import check_lines, render_check
 
-    found = check(results, runs or (_newest(results),), dict(_limit(text) for text in limits))
+    found = check(results, runs or (_newest(results),), parse_limits(limits) or {})
     if as_json:
         click.echo(render_check(found).decode("ascii"))
     else:
         click.echo("\n".join(check_lines(found)))
     return EXIT_CODES[found.verdict]
-
-
-def _limit(text: str) -> tuple[str, float]:
-    """`p95=10%` -> p95, 0.1"""
-    name, _, share = text.partition("=")
-    percent = share.removesuffix("%")
-    if name not in ("p50", "p95", "p99") or percent == share or not percent.replace(".", "", 1).isdecimal():
-        raise UsageError(f"--limit {text}: write p50, p95 or p99, = and a percentage, such as p95=10%")
-    return name, float(percent) / 100
 
 
 # ---------------------------------------------------------- plan, validate, init ...
@@ -650,6 +700,7 @@ def schema() -> None:
 @click.option("--tls", type=click.Choice(["starttls", "implicit", "none"]), default="starttls")
 @click.option("--rate-limit", metavar="RATE", help="Throttle what is above, e.g. 50/s.")
 @click.option("--faults", metavar="NAME|FILE", help="What goes wrong; with --log every byte is in LOG.bytes.")
+@click.option("--no-auth", is_flag=True, help="SMTP: take mail from anybody.")
 @click.option("--at-root", is_flag=True, help="Only --provider's API, with the vendor's own paths.")
 @click.option("--seed", type=int, default=0)
 @click.option("--log", type=click.Path(dir_okay=False), help="A line of JSON for each message taken.")
@@ -704,11 +755,14 @@ def _mock_spec(
     rtt: str,
     tls: str,
     rate_limit: str | None,
+    no_auth: bool,
     at_root: bool,
     faults: str | None,
     seed: int,
     log: str | None,
 ) -> MockSpec:
+    from dataclasses import replace
+
     from bench.mock.spec import MockSpec
     from bench.model import Network, ServiceTime, TlsMode
 
@@ -717,7 +771,7 @@ def _mock_spec(
         per_s = None if rate_limit is None else parse_rate(rate_limit)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    return MockSpec(
+    spec = MockSpec(
         kind=kind,
         provider=provider,
         host=host,
@@ -733,3 +787,4 @@ def _mock_spec(
         seed=seed,
         log=log,
     )
+    return replace(spec, auth_mechanisms=()) if no_auth else spec

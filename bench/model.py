@@ -394,6 +394,8 @@ class Case:
     """None: a server of one's own gets the MIME message itself."""
     mock_auth: bool = True
     """Whether the SMTP mock asks for credentials."""
+    command: str | None = None
+    """What starts the server for the time of the case; the port of the target is known then."""
 
     @property
     def shaped_rtt_ns(self) -> int | None:
@@ -407,8 +409,8 @@ class Case:
 
     @property
     def server(self) -> str:
-        """What answers: `mock`, or the target's address."""
-        return self.target.url or str(self.target.kind)
+        """What answers: `mock`, the target's address, or the command that is started for it."""
+        return self.command or self.target.url or str(self.target.kind)
 
 
 @dataclass(frozen=True, slots=True)

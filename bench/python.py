@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-import math
 import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +28,11 @@ from bench.analysis.verdicts import sentences, statements
 from bench.api import RunOptions, Stop, conclude, run_scenario, summarise
 from bench.clock import monotonic_ns
 from bench.errors import ExitCode, InvalidRunError, UsageError
+from bench.gating import gated, limits_of, pair_of, set_texts
 from bench.guard import Guard
 from bench.model import (
-    DEFAULT_LIMITS,
     ComparisonSummary,
     Gate,
-    Limits,
     Scenario,
     Summary,
     Threshold,
@@ -45,6 +42,7 @@ from bench.model import (
 from bench.providers import check_message
 from bench.report.figures import measured
 from bench.scenario import find_scenario, load_scenario
+from bench.scenario.target import PORT
 from bench.scenario.thresholds import parse_threshold
 from bench.store import open_run
 
@@ -187,18 +185,15 @@ def gate(
 ) -> Judgement:
     """Run a scenario that compares two variants, and say whether the second may pass.
 
-    The scenario has `compare:`; or it is run against two targets, `base` and `head`, such as
-    `smtp://127.0.0.1:2525`. `limits` (`{"p50": 0.05, "p95": 0.10}`) is how much slower the second may be,
-    where not as the scenario's `gate:` says. The rest is that of `run`, and so are the errors;
-    InvalidRunError where a variant was not measured as it should be.
+    The scenario has `compare:`; or it is run against `base` and `head`, two targets such as
+    `smtp://127.0.0.1:2525`, or two commands that start a server at `{port}`. `limits` (`{"p50": 0.05, "p95":
+    0.10}`) is how much slower the second may be, where not as the scenario's `gate:` says. The rest is that
+    of `run`, and so are the errors; InvalidRunError where a variant was not measured as it should be.
     """
     _check_no_loop("gate")
     own = dict(overrides or {})
-    if (base is None) is not (head is None):
-        raise UsageError("base and head go together: name both targets, or a scenario with compare:")
-    if base is not None:
-        own |= {"matrix.target": [base, head], "compare": ["target"]}
-    loaded = _gated(_load(scenario, own, profile), limits)
+    own |= pair_of(base, head, "server" if PORT in f"{base}{head}" else "target")
+    loaded = gated(_load(scenario, own, profile), limits)
     done = _run(loaded, seed, Path(results), lab)
     done._check_valid()
     found = done.summary.comparisons
@@ -213,34 +208,10 @@ def _worst(verdicts: Sequence[Verdict | None]) -> Verdict:
 
 
 def _load(scenario: str | Path, overrides: Mapping[str, object], profile: str | None) -> Scenario:
-    texts = [
-        f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in overrides.items()
-    ]
     path = find_scenario(str(scenario))
-    loaded = load_scenario(path, overrides=texts, profile=profile, check=check_message)
+    loaded = load_scenario(path, overrides=set_texts(overrides), profile=profile, check=check_message)
     check_aborts(loaded)
     return loaded
-
-
-def _gated(scenario: Scenario, limits: Mapping[str, float] | None) -> Scenario:
-    groups = {case.comparison: 0 for case in scenario.cases}
-    for case in scenario.cases:
-        groups[case.comparison] += 1
-    if not scenario.compare or set(groups.values()) != {2}:
-        raise UsageError(
-            f"{scenario.name}: a gate judges the second of two variants: the scenario needs compare: with a "
-            "key of its matrix that has two values"
-        )
-    if scenario.gate is None or limits is not None:
-        return replace(scenario, gate=Gate(_limits(limits)))
-    return scenario
-
-
-def _limits(limits: Mapping[str, float] | None) -> Limits:
-    for name, share in (limits or {}).items():
-        if name not in DEFAULT_LIMITS.limit or not 0 <= share < math.inf:
-            raise UsageError(f"limits: {name}: {share}: a share such as 0.05 for p50, p95 or p99")
-    return DEFAULT_LIMITS.within(limits or {})
 
 
 def _run(scenario: Scenario, seed: int | None, results: Path, lab: Sequence[str]) -> Run:
@@ -292,7 +263,7 @@ def gate_calls(
     """
     if count < 1 or warmup < 0:
         raise UsageError("count is at least 1 and warmup at least 0")
-    gate = Gate(_limits(limits))
+    gate = Gate(limits_of(limits))
     rng, calls = random.Random(seed), {"base": base, "head": head}
     times: dict[str, list[int]] = {name: [] for name in calls}
     for _ in range(warmup + count):

@@ -43,6 +43,7 @@ from bench.scenario.target import (
     default_port,
     default_transport,
     is_loopback,
+    parse_served,
     parse_target,
     tls_mode,
 )
@@ -67,7 +68,8 @@ class Converter:
         tree = point.tree
         target, transport = self._target(values, tree)
         tls = self._tls(values, tree, target, transport)
-        target = replace(target, port=default_port(target, tls.mode))
+        if values.server is None:
+            target = replace(target, port=default_port(target, tls.mode))
         load = self._load(values, tree)
         client = self._client(values, tree, transport)
         pool = self._pool(values, point, load)
@@ -111,13 +113,14 @@ class Converter:
             retry=self._retry(values, tree),
             template=self._template(values, point, target, transport),
             faults=self._faults(values, tree, target, transport),
+            command=values.server,
         )
 
     def _target(self, values: form.CaseForm, tree: Node) -> tuple[Target, Transport]:
         try:
-            target = parse_target(values.target)
+            target = (parse_target if values.server is None else parse_served)(values.target)
         except ValueError as error:
-            self._problems.add(tree.nearest("target"), str(error))
+            self._problems.add(tree.nearest("target" if "target" in tree.entries else "server"), str(error))
             target = Target(TargetKind.MOCK)
         transport = Transport(values.transport) if values.transport else default_transport(target)
         try:

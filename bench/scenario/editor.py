@@ -110,6 +110,9 @@ def _matrix(definitions: Schema, properties: Schema) -> Schema:
         else:
             item = _part(_part(definitions, form.SECTIONS[section].__name__), "properties")[key]
         axes[dotted] = {"type": "array", "minItems": 1, "items": item}
+        if dotted in form.NAMED_AXES:
+            named = {"type": "object", "minProperties": 1, "additionalProperties": item}
+            axes[dotted] = {"anyOf": [axes[dotted], named]}
     rule = {"type": "object", "minProperties": 1, "propertyNames": {"enum": list(axes)}}
     axes["exclude"] = {"type": "array", "items": rule, "description": "Combinations to leave out."}
     return {

@@ -27,6 +27,7 @@ from bench.scenario.values import (
     Bandwidth,
     Batch,
     Client,
+    Command,
     Compared,
     ConnectionName,
     Count,
@@ -347,7 +348,12 @@ class CaseForm(Form):
     description: str = Field("", description="What question the scenario answers.")
     tags: dict[str, Word] = Field(default_factory=dict, description="Carried into every report.")
     target: str = Field(
-        "mock", description="mock, smtp://host:port, http(s)://host:port/path, sandbox or live"
+        "mock",
+        description="mock, smtp://host:port, http(s)://host:port/path, sandbox or live; with server the "
+        "port is {port}",
+    )
+    server: Command | None = Field(
+        None, description="A command that starts the server for the time of a case, {port} being a free port."
     )
     provider: Provider = known.DEFAULT_PROVIDER
     transport: TransportName | None = Field(
@@ -421,6 +427,8 @@ WHOLE_FILE = ("matrix", "thresholds", "profiles")
 """Top-level keys that stand beside the case's own."""
 SCENARIO_ONLY = ("version", "name", "description", "tags", "compare", "gate")
 """Keys that cannot vary."""
+NAMED_AXES = ("server", "target")
+"""Keys whose values may have names in the matrix, `{base: ..., head: ...}`: long ones, and alike ones."""
 SHORT_FORMS = {"tls": "mode", "retry": "on", "gate": "limit"}
 """Sections that may be written as one scalar, and the key that scalar stands for."""
 

@@ -14,6 +14,9 @@ from bench.scenario.tree import Node
 
 MAX_LABEL = 200
 
+Axes = Mapping[str, Mapping[str, Node]]
+"""Key -> its values, each by the text that stands for it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -53,7 +56,7 @@ def expand(tree: Node, problems: Problems, *, declared: Node | None = None) -> l
     return points
 
 
-def _axes(matrix: Node, problems: Problems) -> dict[str, list[Node]]:
+def _axes(matrix: Node, problems: Problems) -> Axes:
     if not isinstance(matrix.value, dict):
         problems.add(matrix, "must be a mapping from keys to lists of values")
         return {}
@@ -61,8 +64,8 @@ def _axes(matrix: Node, problems: Problems) -> dict[str, list[Node]]:
     for key, node in matrix.entries.items():
         if key == "exclude":
             continue
-        if _check_key(key, node, problems) and _check_values(node, problems):
-            axes[key] = node.items
+        if _check_key(key, node, problems) and _check_values(key, node, problems):
+            axes[key] = dict(_named(node))
     if not axes and not problems:
         problems.add(matrix, "is empty; give it at least one key with a list of values", at_key=True)
     return axes
@@ -85,16 +88,20 @@ def _check_key(key: str, node: Node, problems: Problems) -> bool:
     return False
 
 
-def _check_values(node: Node, problems: Problems) -> bool:
-    if not isinstance(node.value, list):
+def _named(node: Node) -> list[tuple[str, Node]]:
+    """The values of an axis, each with its name, or else with itself as text."""
+    return list(node.entries.items()) or [(value.compact(), value) for value in node.items]
+
+
+def _check_values(key: str, node: Node, problems: Problems) -> bool:
+    if not isinstance(node.value, (list, dict) if key in form.NAMED_AXES else list):
         problems.add(node, "must be a list of values: [a, b]")
         return False
-    if not node.items:
+    if not node.value:
         problems.add(node, "is an empty list; give at least one value")
         return False
     seen = set()
-    for value in node.items:
-        text = value.compact()
+    for text, value in _named(node):
         if not text or len(text) > MAX_LABEL or not text.isprintable():
             problems.add(
                 value, f"must be 1 to {MAX_LABEL} printable characters: it becomes part of the case's id"
@@ -105,7 +112,7 @@ def _check_values(node: Node, problems: Problems) -> bool:
     return True
 
 
-def _exclusions(matrix: Node, axes: dict[str, list[Node]], problems: Problems) -> list[Node]:
+def _exclusions(matrix: Node, axes: Axes, problems: Problems) -> list[Node]:
     node = matrix.entries.get("exclude")
     if node is None:
         return []
@@ -121,24 +128,28 @@ def _exclusions(matrix: Node, axes: dict[str, list[Node]], problems: Problems) -
     return node.items
 
 
-def _check_matches(exclusions: list[Node], axes: dict[str, list[Node]], problems: Problems) -> None:
+def _check_matches(exclusions: list[Node], axes: Axes, problems: Problems) -> None:
     for rule in exclusions:
         for key, value in rule.entries.items():
-            listed = axes.get(key, [])
-            if not any(value.plain() == other.plain() for other in listed):
-                texts = [other.compact() for other in listed]
-                message = f"excludes nothing: {value.compact()} is not among {', '.join(texts)}"
-                problems.add(value, message + suggest(value.compact(), texts))
+            listed = axes.get(key, {})
+            if not any(_means(value, text, other) for text, other in listed.items()):
+                message = f"excludes nothing: {value.compact()} is not among {', '.join(listed)}"
+                problems.add(value, message + suggest(value.compact(), listed))
 
 
-def _matches(rule: Node, axes: dict[str, list[Node]], choice: tuple[Node, ...]) -> bool:
+def _means(value: Node, text: str, other: Node) -> bool:
+    """Whether an exclusion's value is that one, by its name or as it is."""
+    return value.compact() == text or value.plain() == other.plain()
+
+
+def _matches(rule: Node, axes: Axes, choice: tuple[str, ...]) -> bool:
     chosen = dict(zip(axes, choice, strict=True))
-    return all(chosen[key].plain() == value.plain() for key, value in rule.entries.items())
+    return all(_means(value, chosen[key], axes[key][chosen[key]]) for key, value in rule.entries.items())
 
 
-def _point(base: Node, axes: dict[str, list[Node]], choice: tuple[Node, ...]) -> Point:
+def _point(base: Node, axes: Axes, choice: tuple[str, ...]) -> Point:
     chosen = dict(zip(axes, choice, strict=True))
     tree = base
     for key in sorted(chosen, key=lambda name: name.count(".")):  # whole sections before their keys
-        tree = put(tree, key, chosen[key])
-    return Point(tree, {key: value.compact() for key, value in chosen.items()})
+        tree = put(tree, key, axes[key][chosen[key]])
+    return Point(tree, chosen)

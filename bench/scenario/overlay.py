@@ -93,7 +93,7 @@ def apply_override(tree: Node, key: str, value: Node) -> Node:
 
 
 def _with_axis(tree: Node, axis: str, value: Node) -> Node:
-    if not isinstance(value.value, list):
+    if not isinstance(value.value, (list, dict) if axis in form.NAMED_AXES else list):
         value = replace(value, value=[value], text="")
     matrix = tree.entries.get("matrix") or replace(value, value={}, text="")
     return tree.with_entry("matrix", matrix.with_entry(axis, value))

@@ -15,7 +15,7 @@ FRESH_CPU_NS = 5_000_000
 
 
 START_NS = 500_000_000
-"""A guess at what starting the mock or the shaper takes: each case has its own."""
+"""A guess at what starting the mock, the shaper or a command takes: each case has its own."""
 
 
 PORT_REST_S = 60
@@ -126,7 +126,7 @@ def leave_taking(case: Case) -> int:
 
 
 def _is_served_here(case: Case) -> bool:
-    return case.target.kind is TargetKind.MOCK or case.network.shaped
+    return case.target.kind is TargetKind.MOCK or case.network.shaped or case.command is not None
 
 
 def _duration_ns(case: Case, together: int) -> int:

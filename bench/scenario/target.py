@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from bench.model import Target, TargetKind, TlsMode, Transport
@@ -10,6 +11,9 @@ from bench.scenario.problems import suggest
 
 _WORDS = {kind.value: kind for kind in (TargetKind.MOCK, TargetKind.SANDBOX, TargetKind.LIVE)}
 _SCHEMES = ("smtp", "http", "https")
+PORT = "{port}"
+"""In a command and in the target: the port of a server that is started for the time of a case."""
+_SERVED = ("127.0.0.1", "localhost")
 _SMTP_PORTS = {TlsMode.STARTTLS: 587, TlsMode.IMPLICIT: 465, TlsMode.NONE: 25}
 
 
@@ -17,6 +21,8 @@ def parse_target(text: str) -> Target:
     """`mock`, `sandbox`, `live` or an address; port 0 where an smtp address names none. Raises ValueError."""
     if text in _WORDS:
         return Target(_WORDS[text])
+    if PORT in text:
+        raise ValueError(f"{PORT} is that of a server that sendbench starts: name its command as server")
     scheme, colon, _ = text.partition("://")
     if not colon:
         known = (*_WORDS, *(f"{name}://" for name in _SCHEMES))
@@ -26,6 +32,18 @@ def parse_target(text: str) -> Target:
     if scheme not in _SCHEMES:
         raise ValueError(f"unknown scheme {scheme}://; one of smtp://, http://, https://")
     return _address(text, scheme)
+
+
+def parse_served(text: str) -> Target:
+    """The address of a server that is started for a case; its port is 0 until then. Raises ValueError."""
+    scheme, _, rest = text.partition("://")
+    host, port, path = rest.partition(f":{PORT}")
+    if scheme not in ("smtp", "http") or host not in _SERVED or not port or path[:1] not in ("", "/"):
+        raise ValueError(
+            f"a server that sendbench starts is reached at smtp://127.0.0.1:{PORT} or "
+            f"http://127.0.0.1:{PORT}/path, not at {text!r}"
+        )
+    return replace(_address(text.replace(PORT, "1", 1), scheme), url=text, port=0)
 
 
 def _address(text: str, scheme: str) -> Target:

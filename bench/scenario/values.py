@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import shlex
 from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainValidator, WithJsonSchema
@@ -11,6 +12,7 @@ from bench import units
 from bench.model import Secret, Transport
 from bench.scenario import known
 from bench.scenario.problems import suggest
+from bench.scenario.target import PORT
 
 _REFERENCE = r"\$\{(env|file):[^}]+\}"
 
@@ -201,6 +203,19 @@ def _source_address(text: str) -> str:
 
 
 SourceAddress = Annotated[str, AfterValidator(_source_address), WithJsonSchema({"type": "string"})]
+
+
+def _command(text: str) -> str:
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"is not a command line: {error}") from None
+    if not any(PORT in word for word in words):
+        raise ValueError(f"needs {PORT}, in whose place the command is given a free port")
+    return text
+
+
+Command = Annotated[str, AfterValidator(_command), WithJsonSchema({"type": "string", "pattern": r"\{port\}"})]
 
 Word = str | int | float | bool
 """A scalar that is taken as the text it was written as."""

@@ -147,6 +147,10 @@ class RunWriter:
         """Where the shaper of a case writes its connections."""
         return self.folder / wire_log_name(case.index)
 
+    def server_log(self, case: Case) -> Path:
+        """Where what the server of a case says is kept, where it is started by a command."""
+        return self.folder / f"server-{case.index:03d}.log"
+
     def byte_log(self, case: Case) -> Path:
         """Where a mock that goes wrong by script writes every byte."""
         return self.folder / f"bytes-{case.index:03d}.jsonl"

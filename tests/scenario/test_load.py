@@ -24,6 +24,7 @@ from bench.model import (
 )
 from bench.scenario import json_schema, load_scenario
 from bench.store.codec import decode, encode
+from bench.store.resume import config_hash
 
 EXAMPLE = """\
 version: 1
@@ -342,6 +343,57 @@ def test_matrix_over_whole_sections_and_their_keys(tmp_path: Path) -> None:
 
 def test_a_matrix_of_one_value_still_varies(tmp_path: Path) -> None:
     assert only(load(tmp_path, SMALL + "matrix: {network.rtt: [5ms]}\n")).id.endswith("/network.rtt=5ms")
+
+
+SERVED = SMALL + "target: smtp://127.0.0.1:{port}\n"
+
+
+def test_a_command_starts_the_server(tmp_path: Path) -> None:
+    case = only(load(tmp_path, SERVED + "server: serve --at '127.0.0.1:{port}'\n"))
+    assert (case.command, case.server) == ("serve --at '127.0.0.1:{port}'",) * 2
+    assert (case.target.url, case.target.host, case.target.port) == (
+        "smtp://127.0.0.1:{port}",
+        "127.0.0.1",
+        0,
+    )
+    api = only(load(tmp_path, SMALL + "target: http://localhost:{port}/sign/up\nserver: serve {port}\n"))
+    assert (api.transport, api.target.host, api.target.port, api.target.path) == (
+        Transport.API,
+        "localhost",
+        0,
+        "/sign/up",
+    )
+    assert only(load(tmp_path, SMALL)).command is None
+
+
+def test_two_commands_are_compared_and_are_part_of_what_a_run_is(tmp_path: Path) -> None:
+    text = SERVED + "compare: server\nmatrix: {server: ['old {port}', 'new {port}']}\n"
+    old, new = load(tmp_path, text).cases
+    assert (old.id, new.id) == (
+        "generic/smtp/pooled/server=old {port}",
+        "generic/smtp/pooled/server=new {port}",
+    )
+    assert (old.comparison, new.comparison) == ("server", "server")
+    other = load(tmp_path, text.replace("new", "newer"))
+    assert config_hash(other) != config_hash(load(tmp_path, text))
+
+
+def test_long_values_of_the_matrix_and_values_that_are_alike_have_names(tmp_path: Path) -> None:
+    long = f"serve {'x' * 300} {{port}}"
+    matrix = f"matrix: {{server: {{base: '{long}', head: '{long}'}}, transport: [smtp]}}\n"
+    text = SERVED + matrix
+    cases = load(tmp_path, text).cases
+    assert [case.id.rpartition("/")[2] for case in cases] == ["server=base", "server=head"]
+    assert [case.command for case in cases] == [long, long]
+    assert only(load(tmp_path, text, "server=one {port}")).labels["server"] == "one {port}"
+    set_new = load(tmp_path, SERVED, 'matrix.server={"base": "a {port}", "head": "b {port}"}')
+    assert [(case.labels["server"], case.command) for case in set_new.cases] == [
+        ("base", "a {port}"),
+        ("head", "b {port}"),
+    ]
+    left_out = text.replace("transport: [smtp]", "exclude: [{server: base}]")
+    assert only(load(tmp_path, left_out)).labels["server"] == "head"
+    Draft202012Validator(json_schema()).validate(YAML(typ="safe", pure=True).load(text))
 
 
 def test_message_from_files(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""`sendbench gate` with servers that commands start: its verdicts, its errors, and nothing left over."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import servers
+from bench.cli import commands
+from bench.errors import ExitCode
+from tests.integration.peers import wait_until
+from tests.integration.test_cli import ENVIRONMENT, command, latest, sendbench
+from tests.integration.test_servers import running
+
+SCENARIO = """\
+version: 1
+name: sign-up
+transport: smtp
+tls: none
+target: smtp://127.0.0.1:{port}
+load: {model: closed, concurrency: 2, messages: 300, warmup: 4}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "sign-up.yaml").write_text(SCENARIO, encoding="utf-8")
+    return tmp_path
+
+
+def mock(folder: Path, service_time: str) -> str:
+    """A command that names the folder, by which its processes are found."""
+    log = folder / f"{service_time}.log"
+    program = f"{sys.executable} -P -m bench mock smtp --no-auth --tls none"
+    return f"{program} --port {{port}} --service-time {service_time} --log {log}"
+
+
+def gate(folder: Path, base: str, head: str, *options: str) -> subprocess.CompletedProcess[str]:
+    return sendbench("gate", "sign-up.yaml", "--base", base, "--head", head, *options, folder=folder)
+
+
+def test_the_second_server_is_slower(folder: Path) -> None:
+    done = gate(folder, mock(folder, "20ms"), mock(folder, "26ms"))
+    assert done.returncode == ExitCode.THRESHOLD_FAILED, done.stdout + done.stderr
+    assert done.stdout.startswith("REGRESSION: smtp/pooled/server=head against smtp/pooled/server=base: p50 ")
+    assert not running(folder)
+    run = latest(folder)
+    assert (run / "server-000.log").read_text().startswith('{"smtp": {"host": "127.0.0.1", "port": ')
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["facts"]["servers"] == (f"base: {mock(folder, '20ms')}; head: {mock(folder, '26ms')}")
+
+
+def test_a_server_against_itself_is_no_regression(folder: Path) -> None:
+    same = mock(folder, "20ms")
+    done = gate(folder, same, same, "--limit", "p50=20%,p95=300%", "--json")
+    assert done.returncode in (ExitCode.PASS, ExitCode.INCONCLUSIVE), done.stdout + done.stderr
+    (found,) = json.loads(done.stdout)["comparisons"]
+    assert found["limits"]["limit"] == {"p50": 0.2, "p95": 3.0, "p99": 0.5}
+    assert [case["counts"]["accepted"] for case in json.loads(done.stdout)["cases"]] == [300, 300]
+    assert not running(folder)
+
+
+def test_a_scenario_that_compares_is_gated_without_base_and_head(folder: Path) -> None:
+    pair = "matrix: {mock.service_time: [5ms, 8ms]}\ncompare: mock.service_time\n"
+    text = SCENARIO.replace("target: smtp://127.0.0.1:{port}", "target: mock") + pair
+    (folder / "sign-up.yaml").write_text(text, encoding="utf-8")
+    assert sendbench("run", "sign-up.yaml", folder=folder).returncode == ExitCode.PASS
+    assert sendbench("gate", "sign-up.yaml", folder=folder).returncode == ExitCode.THRESHOLD_FAILED
+    wide = sendbench("gate", "sign-up.yaml", "--limit", "500%", "--set", "load.messages=1000", folder=folder)
+    assert wide.returncode == ExitCode.PASS, wide.stdout
+
+
+def test_a_command_that_dies_makes_the_run_invalid_and_is_quoted(folder: Path) -> None:
+    (folder / "dies.py").write_text("print('no database'); raise SystemExit(7)", encoding="utf-8")
+    dies = f"{sys.executable} {folder / 'dies.py'} {{port}}"
+    done = gate(folder, mock(folder, "1ms"), dies)
+    assert done.returncode == ExitCode.INVALID
+    said = " ".join(done.stdout.split())
+    assert (
+        "the server ended before it was ready, with code 7; its last words (server-001.log): no database"
+        in said
+    )
+    assert not running(folder)
+
+
+def test_one_that_never_listens(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(servers, "START_S", 1.0)
+    (folder / "sleeps.py").write_text("import time; time.sleep(60)", encoding="utf-8")
+    sleeps = f"{sys.executable} {folder / 'sleeps.py'} {{port}}"
+    code = commands.main(["gate", "sign-up.yaml", "--base", sleeps, "--head", sleeps], standalone_mode=False)
+    assert code == ExitCode.INVALID
+    assert "could not be connected to" in capsys.readouterr().out
+    assert not running(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--base", "serve {port}", "--head", "serve 25"), "matrix.server.head: needs {port}"),
+        (("--base", "serve {port}"), "base and head go together"),
+        ((), "{port} is that of a server that sendbench starts"),
+        (("--set", "target=mock"), "needs compare:"),
+        (("--set", "target=mock", "--base", "a {port}", "--head", "b {port}"), "not at 'mock'"),
+        (("--base", "a {port}", "--head", "b {port}", "--limit", "fast"), "--limit fast: write"),
+    ],
+)
+def test_what_makes_no_gate(folder: Path, options: tuple[str, ...], words: str) -> None:
+    done = sendbench("gate", "sign-up.yaml", *options, folder=folder)
+    assert (done.returncode, len(done.stderr.splitlines())) == (ExitCode.USAGE, 1), done.stderr
+    assert words in done.stderr
+    assert not (folder / "results").exists()
+
+
+def test_neither_validate_nor_plan_starts_anything(folder: Path) -> None:
+    mark = folder / "started"
+    touch = f"touch {mark} {{port}}"
+    for verb in ("validate", "plan"):
+        done = sendbench(verb, "sign-up.yaml", "--set", f"server={touch}", folder=folder)
+        assert done.returncode == 0, done.stderr
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_nothing_is_left_behind_after_an_interrupt(folder: Path, ready: bool) -> None:
+    (folder / "sleeps.py").write_text("import time; time.sleep(60)", encoding="utf-8")
+    head = mock(folder, "10ms") if ready else f"{sys.executable} {folder / 'sleeps.py'} {{port}}"
+    arguments = command(
+        "gate", "sign-up.yaml", "--base", mock(folder, "10ms"), "--head", head, "--set", "load.messages=9999"
+    )
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(arguments, cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
+    wait_until(lambda: len(running(folder)) == 3, "the gate and both servers")
+    if ready:
+        wait_until(lambda: (folder / "10ms.log").exists(), "messages")
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.SIGINT, output
+    assert not running(folder)
