@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bench.mock.spec import MockSpec
     from bench.model import Fault, Scenario
     from bench.permit import Permission
+    from bench.scenario.plan import PlannedCase
 
 T = TypeVar("T")
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -540,9 +541,27 @@ def baseline_check(runs: tuple[Path, ...], limits: tuple[str, ...], results: Pat
 
 @commands.command()
 @_scenario_options
+@click.option("--gate", "gated", is_flag=True, help="Say how many messages a gate takes, by a run (--from).")
+@click.option("--effect", default="5%", show_default=True, help="--gate: the slowdown it should find.")
+@click.option("--power", default="95%", show_default=True, help="--gate: how often it should find it.")
+@click.option("--from", "earlier", type=_FOLDER, metavar="RUN", help="--gate: a run of the same cases.")
 @_json_option
-def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | None, as_json: bool) -> None:
+def plan(
+    scenarios: tuple[str, ...],
+    overrides: tuple[str, ...],
+    profile: str | None,
+    gated: bool,
+    effect: str,
+    power: str,
+    earlier: Path | None,
+    as_json: bool,
+) -> None:
     """Say what would be sent, where, how many and for how long. Opens no socket."""
+    if gated:
+        _plan_gates([_load(text, overrides, profile) for text in scenarios], earlier, effect, power, as_json)
+        return
+    if earlier is not None:
+        raise UsageError("--from is for --gate: a plan of what is sent needs no run")
     from dataclasses import asdict
 
     from bench.limits import local_ports
@@ -559,29 +578,63 @@ def plan(scenarios: tuple[str, ...], overrides: tuple[str, ...], profile: str | 
             remarks = {"beyond_limits": _beyond_limits(scenario), "left_out": scenario.left_out}
             click.echo(json.dumps(shape | remarks))
             continue
-        click.echo(f"{scenario.name}: {scenario.description}")
-        width = max(len(each.id) for each in planned)
-        for each in planned:
-            messages = "?" if each.messages is None else str(each.messages)
-            trips = f"{each.round_trips:>2} round trips{' + QUIT' if each.leave_taking else ''}"
-            click.echo(
-                f"  {each.id:<{width}}  {messages:>6} messages  {trips:<21}"
-                f"  about {format_duration(each.duration_ns)}  to {each.target}"
-            )
-        for assumption in sorted({each.assumed for each in planned if each.assumed}):
-            click.echo(f"  the round trips hold {assumption}")
-        for each in planned:
-            if each.remark:
-                click.echo(f"  note on {each.id}: {each.remark}")
-        for sentence in _beyond_limits(scenario):
-            click.echo(f"  beyond a limit: {sentence}")
-        for sentence in scenario.left_out:
-            click.echo(f"  {sentence}")
-        total_ns = sum(each.duration_ns for each in planned)
-        count = sum(each.messages or 0 for each in planned)
-        click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
-        for line in _real(scenario):
-            click.echo(f"  {line}")
+        _print_plan(scenario, planned)
+
+
+def _print_plan(scenario: Scenario, planned: Sequence[PlannedCase]) -> None:
+    click.echo(f"{scenario.name}: {scenario.description}")
+    width = max(len(each.id) for each in planned)
+    for each in planned:
+        messages = "?" if each.messages is None else str(each.messages)
+        trips = f"{each.round_trips:>2} round trips{' + QUIT' if each.leave_taking else ''}"
+        click.echo(
+            f"  {each.id:<{width}}  {messages:>6} messages  {trips:<21}"
+            f"  about {format_duration(each.duration_ns)}  to {each.target}"
+        )
+    for assumption in sorted({each.assumed for each in planned if each.assumed}):
+        click.echo(f"  the round trips hold {assumption}")
+    for each in planned:
+        if each.remark:
+            click.echo(f"  note on {each.id}: {each.remark}")
+    for sentence in _beyond_limits(scenario):
+        click.echo(f"  beyond a limit: {sentence}")
+    for sentence in scenario.left_out:
+        click.echo(f"  {sentence}")
+    total_ns = sum(each.duration_ns for each in planned)
+    count = sum(each.messages or 0 for each in planned)
+    click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
+    for line in _real(scenario):
+        click.echo(f"  {line}")
+
+
+def _plan_gates(
+    scenarios: Sequence[Scenario], earlier: Path | None, effect: str, power: str, as_json: bool
+) -> None:
+    """How many messages a gate takes, and how long."""
+    from bench.planning import plan_gates
+    from bench.report.planning import plan_lines, render_plans
+
+    shares = _percentage("--effect", effect), _percentage("--power", power)
+    if shares[0] <= 0 or not 0.5 <= shares[1] < 1:
+        raise UsageError("--effect is more than 0%, --power at least 50% and less than 100%")
+    if earlier is None or len(scenarios) > 1:
+        raise UsageError(
+            "plan --gate works from the spread of a run: name one scenario, and with --from a run of it; a "
+            f"short one will do (sendbench run {Path(scenarios[0].file).name} --set load.messages=1000)"
+        )
+    plans = plan_gates(scenarios[0], earlier, *shares)
+    if as_json:
+        click.echo(render_plans(scenarios[0].name, plans).decode("ascii"))
+    else:
+        click.echo("\n".join(plan_lines(scenarios[0].name, plans)))
+
+
+def _percentage(option: str, text: str) -> float:
+    """`5%` -> 0.05"""
+    percent = text.removesuffix("%")
+    if percent == text or not percent.replace(".", "", 1).isdecimal():
+        raise UsageError(f"{option} {text}: write a percentage, such as 5%")
+    return float(percent) / 100
 
 
 def _beyond_limits(scenario: Scenario) -> list[str]:

@@ -18,7 +18,7 @@ TIERS = (
     ("__main__",),
     ("cli", "pytest_plugin"),
     ("python",),
-    ("baselines", "gating"),
+    ("baselines", "gating", "planning"),
     ("api", "display"),
     ("ask", "worker"),
     ("engine", "report", "mock", "servers", "store", "cluster"),

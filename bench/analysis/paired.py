@@ -286,13 +286,15 @@ def _statistic(name: str, strata: Strata, levelled: Levelled) -> Floats:
     return slower_pairs(strata) if name == "p50" else levelled.exceeding(QUANTILES[name])
 
 
-def detectable(width: float, effect: float, alpha: float, level: float = LEVEL) -> float:
-    """The least slowdown found with probability `POWER`, as a share of 1, where an interval at `level` has
-    this width (of logarithms), one test is made at alpha, and less than `effect` does not count."""
+def detectable(
+    width: float, effect: float, alpha: float, level: float = LEVEL, power: float = POWER
+) -> float:
+    """The least slowdown found with this power, as a share of 1, where an interval at `level` has this width
+    (of logarithms), one test is made at alpha, and less than `effect` does not count."""
     normal = NormalDist()
     error = width / 2 / normal.inv_cdf(1 - SLACK * (1 - level) / 2)
     shown = max(normal.inv_cdf(1 - alpha) * error, math.log1p(effect))
-    return math.expm1(shown + normal.inv_cdf(POWER) * error)
+    return math.expm1(shown + normal.inv_cdf(power) * error)
 
 
 def _lost(strata: Strata, more: Floats, p: float | None, level: float) -> Lost:
