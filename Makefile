@@ -162,6 +162,11 @@ torture: .venv/.dev .venv/.project ## Faults, fuzz, kills, power losses and canc
 calibrate-gate: .venv/.dev .venv/.project ## How often the gate is wrong, and what it sees: simulated and in real runs; half an hour, writes reports/gate.md
 	@$(IN_TESTS) -m tests.gate $(ARGS)
 
+# Both sides are built anew, compiled if this machine can.
+.PHONY: gate
+gate: .venv/.dev ## This tree's wire client against the merge base with main, CPU and latency; minutes (ARGS=--base REV)
+	@if $(COMPILES); then form=; else form=--plain; fi; $(BIN)/python -m tests.gate.itself $$form $(ARGS)
+
 .PHONY: micro
 micro: .venv/.dev .venv/.project ## What the hot paths cost, against the baseline of this class of machine (ARGS=--store: make one)
 	@$(BIN)/python -m tests.micro $(ARGS)
