@@ -45,6 +45,7 @@ from bench.model import (
     Target,
     TargetKind,
     Transport,
+    Verdict,
 )
 from bench.permit import Permission, Permit, deliveries, require
 from bench.providers import addressed, composer_for, simulators, throttling_of
@@ -53,7 +54,6 @@ from bench.redact import secrets_of
 from bench.servers import server_process
 from bench.stopping import Watch
 from bench.store.ledger import Ledger, ledger_file
-from bench.store.resume import joined
 from bench.transports import session_maker
 from bench.worker.job import Job
 from bench.worker.process import run_workers
@@ -67,6 +67,7 @@ SWITCH_INTERVAL_S = 0.0001
 """How long another thread (writer, display) may keep the interpreter from the event loop; default 5 ms."""
 SPARE_FILES = 128
 """Open files beside the connections: logs, pipes, libraries."""
+IDS_A_MESSAGE = 20_000
 SHAPED_FILES = 3
 """Sockets of the mock for each connection that goes through its shaper."""
 
@@ -84,6 +85,8 @@ class RunOptions:
     resume: Path | None = None
     """The folder of a run that was cut off, to be gone on with."""
     grace_s: float = 30.0
+    on_stage: Callable[[], None] = lambda: None
+    """Called when the second stage of a gate begins."""
     on_cases: Callable[[Sequence[Case], Sequence[Progress]], None] = lambda _cases, _progress: None
     """Called when a case, or several that are interleaved, begin; the counters change while they run."""
 
@@ -135,18 +138,17 @@ def check_permission(scenario: Scenario, options: RunOptions) -> None:
 def real_cases(scenario: Scenario, guard: Guard) -> list[Case]:
     """The cases that reach real servers, with those to whom they really send. Raises RefusedError where it is
     not clear which host a target means."""
-    found = [case for case in scenario.cases if guard.class_of(case.target) is TargetClass.REAL]
+    found = [case for case in scenario.longest.cases if guard.class_of(case.target) is TargetClass.REAL]
     for case in found:
         guard.check_real(case.target)
     return [addressed(case) for case in found]
 
 
 async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, permit: Permit | None) -> Path:
-    from bench.store.resume import config_hash, resume_run
+    from bench.store.resume import Left, config_hash, resume_run
     from bench.store.run import create_run
 
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    left: Left | None = None
     with Alarm() as alarm:
         if options.resume is None:
             clock, started_at, seed = RunClock(), utc_now(), options.seed
@@ -159,6 +161,7 @@ async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, pe
                 started_at=started_at,
                 config_hash=config_hash(scenario),
             )
+            left = Left(writer.manifest, {})
         else:
             writer, left = resume_run(options.resume, scenario)
             clock, seed = RunClock(left.manifest.clock_offset_ns), left.manifest.seed
@@ -167,13 +170,10 @@ async def _run_permitted(scenario: Scenario, options: RunOptions, stop: Stop, pe
         with writer:
             seeded = replace(options, seed=seed)
             runner = _Runner(scenario, seeded, stop, clock, alarm, writer, started_at, permit, left)
-            for cases in scenario.groups:
-                if stop:
-                    break
-                if left is not None and cases[0].id in left.ended:
-                    continue
-                for ended in await runner.run_group(cases):
-                    writer.end_case(ended)
+            await runner.run_groups()
+            if not stop and runner.is_undecided():
+                options.on_stage()
+                await runner.next_stage().run_groups()
             writer.finish(stop.state if stop else "complete", stop.reason)
     return writer.folder
 
@@ -188,8 +188,41 @@ class _Runner:
     writer: RunWriter
     started_at: datetime
     permit: Permit | None
-    left: Left | None
-    """What is left, where a run is gone on with."""
+    left: Left
+    """What is left, where a run is gone on with: of one that was cut off, or the second stage of a gate."""
+
+    async def run_groups(self) -> None:
+        """Run every case that has not ended, those of a comparison together."""
+        for cases in self.scenario.groups:
+            if self.stop:
+                return
+            if cases[0].id in self.left.ended:
+                continue
+            for ended in await self.run_group(cases):
+                self.writer.end_case(self.left.joined(ended))
+
+    def is_undecided(self) -> bool:
+        """Whether the gate has another stage and needs it: something is inconclusive, and nothing is a
+        regression, which no further message could undo, or invalid."""
+        from bench.store import open_run
+
+        gate = self.scenario.gate
+        if gate is None or self.writer.manifest.looks >= gate.stages:
+            return False
+        self.writer.flush()
+        summary, _, _ = summarise(open_run(self.writer.folder))
+        found = {each.verdict for each in summary.comparisons}
+        return Verdict.INCONCLUSIVE in found and not found & {Verdict.REGRESSION, Verdict.INVALID}
+
+    def next_stage(self) -> _Runner:
+        """Who goes on with all cases for as many messages again."""
+        from bench.store.resume import Left
+
+        longer, manifest = self.scenario.longest, self.writer.manifest
+        so_far = {case.id: _messages_of(case) or 0 for case in self.scenario.cases}
+        earlier = {run.id: run for run in manifest.cases}
+        self.writer.begin_stage(longer)
+        return replace(self, scenario=longer, left=Left(manifest, so_far, earlier=earlier))
 
     async def run_group(self, cases: Sequence[Case]) -> list[CaseRun]:
         """Run one case, or several interleaved in time, against their targets; a mock that does not start
@@ -198,7 +231,7 @@ class _Runner:
             check_open_files(cases)
         except SetupError as error:
             return [replace(_not_run(case, self.clock()), error=str(error)) for case in cases]
-        progress = [Progress(_messages_of(case)) for case in cases]
+        progress = [Progress(self._messages_left(case)) for case in cases]
         self.options.on_cases(cases, progress)
         async with watching() as hiccups:
             if len(cases) == 1:
@@ -207,8 +240,13 @@ class _Runner:
                 runs = await self._interleaved(cases, progress)
             return [await self._with_hiccups(run, hiccups) for run in runs]
 
+    def _messages_left(self, case: Case) -> int | None:
+        count = _messages_of(case)
+        return None if count is None else count - self.left.first(case.id)
+
     async def _interleaved(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
-        whole = Interleaving(len(cases), case_seed(self.options.seed, cases[0]), self.clock.absolute)
+        seed, first = case_seed(self.options.seed, cases[0]), self.left.first(cases[0].id)
+        whole = Interleaving(len(cases), seed, self.clock.absolute, first)
         ended: dict[int, CaseRun] = {}
 
         async def take_part(number: int) -> None:
@@ -225,9 +263,10 @@ class _Runner:
 
     async def _run_case(self, case: Case, progress: Progress, place: Place | None) -> CaseRun:
         seed = case_seed(self.options.seed, case)
+        later = self.options.seed + self.left.first(case.id)  # a mock must not draw the same times again
         ended: CaseRun | None = None
         try:
-            async with open_endpoint(case, self.writer, seed, self.stop) as (endpoint, pid):
+            async with open_endpoint(case, self.writer, case_seed(later, case), self.stop) as (endpoint, pid):
                 self.writer.conceal(secrets_of(endpoint.auth))
                 mock_share = share_of(pid)
                 if case.workers == 1:
@@ -249,11 +288,11 @@ class _Runner:
         composer, request = composer_for(case, self.writer.key_prefix(case), seed=seed, date=self.started_at)
         real = self.options.guard.class_of(case.target) is TargetClass.REAL
         guard = RealGuard() if real else self.options.guard
-        watch = self._watch(case)
+        watch, first = self._watch(case), self.left.first(case.id)
         engine = Engine(
             case=case,
             composer=composer,
-            make_session=session_maker(case, endpoint, guard, request, self.alarm),
+            make_session=session_maker(case, endpoint, guard, request, self.alarm, _first_id(first)),
             permit=self.permit if real else None,
             recorder=watch or self.writer,
             clock=self.clock,
@@ -263,11 +302,11 @@ class _Runner:
             grace_s=self.options.grace_s,
             throttling=throttling_of(case),
             progress=progress,
-            first=0 if self.left is None else self.left.first(case.id),
+            first=first,
             gather=None if place is None else place.whole.gather,
             place=place,
         )
-        ended = joined(await engine.run(), engine.first)
+        ended = await engine.run()
         return ended if watch is None else replace(ended, stopped_by=watch.stopped_by)
 
     def _watch(self, case: Case) -> Watch | None:
@@ -313,6 +352,12 @@ class _Runner:
 
 def _rules(count: int) -> str:
     return f"{count} rule{'s' * (count != 1)}"
+
+
+def _first_id(first: int) -> int:
+    """The first connection of a part of a case that begins with this message: none of an earlier part's, of
+    which a pool may have opened some beforehand and each attempt at a message one or two."""
+    return 1 + first * IDS_A_MESSAGE
 
 
 def _messages_of(case: Case) -> int | None:

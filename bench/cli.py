@@ -228,6 +228,7 @@ def run(
 @click.option("--base", metavar="CMD", help="Starts the server to compare with; {port} is a free port.")
 @click.option("--head", metavar="CMD", help="Starts the server that is judged.")
 @click.option("--limit", "limits", multiple=True, metavar="5%|p95=10%,...", help="How much slower it may be.")
+@click.option("--stages", type=click.IntRange(1, 2), help="2: as many messages again if it is inconclusive.")
 @_run_options
 @_json_option
 @_inconclusive_option
@@ -238,6 +239,7 @@ def gate(
     base: str | None,
     head: str | None,
     limits: tuple[str, ...],
+    stages: int | None,
     options: RunOptions,
     as_json: bool,
 ) -> int:
@@ -253,7 +255,7 @@ def gate(
 
     own = (*overrides, *set_texts(pair_of(base, head, "server")))
     allowed = parse_limits(limits)
-    loaded = [gated(_load(text, own, profile), allowed) for text in scenarios]
+    loaded = [gated(_load(text, own, profile), allowed, stages) for text in scenarios]
     return _run_all(loaded, options, as_json=as_json)
 
 
@@ -284,6 +286,9 @@ def _permission(*, live: bool, budget: int, confirm: str) -> Permission:
     )
 
 
+SECOND_STAGE = "inconclusive so far: the second stage, as many messages again"
+
+
 def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | None]:
     """Run a scenario to its end or to a signal; the run's folder, and the signal's exit code."""
     import anyio
@@ -303,6 +308,7 @@ def _run_one(scenario: Scenario, options: RunOptions) -> tuple[Path, ExitCode | 
         stop, seen = Stop(), list[ExitCode]()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_obey_signals, stop, seen)
+            options.on_stage = lambda: click.echo(f"{scenario.name}: {SECOND_STAGE}", err=True)
             with display(scenario) as options.on_cases:
                 folder = await run_scenario(scenario, options, stop)
             tasks.cancel_scope.cancel()
@@ -572,7 +578,7 @@ def plan(
     ports = local_ports()
     for text in scenarios:
         scenario = with_credentials(_load(text, overrides, profile))
-        planned = [plan_case(case, ports, messages_in_a_call(case)) for case in scenario.cases]
+        planned = [plan_case(case, ports, messages_in_a_call(case)) for case in scenario.longest.cases]
         if as_json:
             shape = {"scenario": scenario.name, "cases": [asdict(each) for each in planned]}
             remarks = {"beyond_limits": _beyond_limits(scenario), "left_out": scenario.left_out}
@@ -596,9 +602,7 @@ def _print_plan(scenario: Scenario, planned: Sequence[PlannedCase]) -> None:
     for each in planned:
         if each.remark:
             click.echo(f"  note on {each.id}: {each.remark}")
-    for sentence in _beyond_limits(scenario):
-        click.echo(f"  beyond a limit: {sentence}")
-    for sentence in scenario.left_out:
+    for sentence in _remarks(scenario):
         click.echo(f"  {sentence}")
     total_ns = sum(each.duration_ns for each in planned)
     count = sum(each.messages or 0 for each in planned)
@@ -637,11 +641,18 @@ def _percentage(option: str, text: str) -> float:
     return float(percent) / 100
 
 
+def _remarks(scenario: Scenario) -> list[str]:
+    """What else a plan says of a scenario as a whole."""
+    stages = ["the second half is only sent if the gate is inconclusive after the first"]
+    beyond = [f"beyond a limit: {sentence}" for sentence in _beyond_limits(scenario)]
+    return [*(stages if scenario.longest is not scenario else ()), *beyond, *scenario.left_out]
+
+
 def _beyond_limits(scenario: Scenario) -> list[str]:
     """What the cases ask for above what their providers document, each sentence once."""
     from bench.providers.limits import beyond_limits
 
-    return list(dict.fromkeys(each for case in scenario.cases for each in beyond_limits(case)))
+    return list(dict.fromkeys(each for case in scenario.longest.cases for each in beyond_limits(case)))
 
 
 def _real(scenario: Scenario) -> list[str]:

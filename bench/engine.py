@@ -265,7 +265,7 @@ class Engine:
             self._in_flight = anyio.Semaphore(slots, fast_acquire=True)
         self._schedule = anyio.CancelScope()
         if self._pacer.count is not None:
-            self.progress.scheduled = self.share.part(self._pacer.count)
+            self.progress.scheduled = self.share.part(self._pacer.count) - self.share.part(self.first)
 
     def _paced(self) -> Pacer:
         load, place = self.case.load, self.place
@@ -303,14 +303,14 @@ class Engine:
         never without a look at the sockets in between, so answers are read on time however many there are.
         Due times are the pacer's and are never moved; lateness shows as lag.
         """
-        self._start_ns = self._now()
+        before_ns = self._before_ns()
+        self._start_ns = self._now() - before_ns
         first_measured = max(self._seq, self.share.first_from(self.case.load.warmup))
-        self._start_ns -= self._pacer.due_ns(self.first) or 0  # what was due before has been
         async with anyio.create_task_group() as tasks:
             hands = _Hands(self._one if self._in_flight is None else self._in_turn, tasks)
             with self._schedule:
                 if self.gather is not None:
-                    self._start_ns = await self.gather()
+                    self._start_ns = await self.gather() - before_ns
                 while self._seq < (self._pacer.count or 0):
                     slot_due_ns = self._due_ns(self._seq)
                     assert slot_due_ns is not None
@@ -324,6 +324,12 @@ class Engine:
                     hands.take(_Slot(message, self.share.number, slot_due_ns, ready_ns))
                     await checkpoint()  # it starts now, not when the next one has been composed
             hands.dismiss()
+
+    def _before_ns(self) -> int:
+        """How much of an open schedule belongs to an earlier part of the run."""
+        if isinstance(self._pacer, Interleaved):
+            return self._pacer.block_ns(self.first)
+        return self._pacer.due_ns(self.first) or 0
 
     async def _closed(self) -> None:
         """Each worker sends its next message when the one before has been answered."""
@@ -648,7 +654,7 @@ class Engine:
     def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks
         warmup = self.share.part(case.load.warmup)
-        planned = self.progress.scheduled
+        planned = None if self._pacer.count is None else self.share.part(self._pacer.count)
         scheduled = planned - warmup if planned is not None else None
         started_ns = marks.started_ns if marks.started_ns is not None else marks.ended_ns
         offset_ns = self.clock.offset_ns

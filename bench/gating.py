@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from bench.errors import UsageError
 from bench.model import DEFAULT_LIMITS, Gate, Limits, Scenario
+from bench.scenario.stages import why_not_staged
 
 
 def pair_of(base: str | None, head: str | None, key: str) -> dict[str, object]:
@@ -29,9 +30,14 @@ def set_texts(overrides: Mapping[str, object]) -> list[str]:
     ]
 
 
-def gated(scenario: Scenario, limits: Mapping[str, float] | None = None) -> Scenario:
-    """The scenario with a verdict on the second of its two variants: with its own limits, else the default
-    ones, in place of which `limits` (p50, p95, p99 -> a share of 1) stand. Raises UsageError."""
+def gated(
+    scenario: Scenario, limits: Mapping[str, float] | None = None, stages: int | None = None
+) -> Scenario:
+    """The scenario with a verdict on the second of its two variants: with its own limits and stages, else the
+    default ones, in place of which `limits` (p50, p95, p99 -> a share of 1) and `stages` stand.
+
+    Raises UsageError.
+    """
     groups = Counter(case.comparison for case in scenario.cases)
     if not scenario.compare or set(groups.values()) != {2}:
         raise UsageError(
@@ -39,7 +45,10 @@ def gated(scenario: Scenario, limits: Mapping[str, float] | None = None) -> Scen
             "key of its matrix that has two values, or name base and head"
         )
     gate = scenario.gate or Gate(DEFAULT_LIMITS)
-    return replace(scenario, gate=gate if limits is None else replace(gate, limits=limits_of(limits)))
+    gate = Gate(gate.limits if limits is None else limits_of(limits), stages or gate.stages)
+    if gate.stages > 1 and (text := why_not_staged(scenario.cases, scenario.thresholds)):
+        raise UsageError(f"{scenario.name}: {text}")
+    return replace(scenario, gate=gate)
 
 
 def limits_of(limits: Mapping[str, float] | None) -> Limits:
@@ -60,8 +69,8 @@ def parse_limits(texts: Sequence[str]) -> dict[str, float] | None:
         for part in text.split(","):
             name, equals, share = part.strip().rpartition("=")
             names = [name] if equals else list(DEFAULT_LIMITS.limit)
-            percent = share.strip().removesuffix("%")
-            if percent == share.strip() or not percent.replace(".", "", 1).isdecimal():
+            percent = share.removesuffix("%").rstrip()
+            if not share.endswith("%") or not percent.replace(".", "", 1).isdecimal():
                 names = []
             if not names or names[0] not in DEFAULT_LIMITS.limit:
                 raise UsageError(f"--limit {text}: write a percentage, such as 5%, or p50=5%,p95=10%,p99=50%")

@@ -67,6 +67,8 @@ class Interleaving:
     """How many they are."""
     seed: int
     now: Clock
+    first: int = 0
+    """The message with which they begin; those before it belong to an earlier part of the run."""
     _arrived: int = 0
     _gone: set[int] = field(default_factory=set)
     _start: asyncio.Future[int] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
@@ -94,7 +96,7 @@ class Interleaving:
         key = (warming, worker)
         if key not in self._tables:
             members = frozenset(range(self.of)) - self._gone
-            self._tables[key] = Table(members, Random(f"sendbench turns {self.seed} {key}"))
+            self._tables[key] = Table(members, Random(f"sendbench turns {self.seed} {self.first} {key}"))
         return self._tables[key]
 
     def _begin(self) -> None:

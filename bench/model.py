@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -263,6 +263,13 @@ class Load:
     def open(self) -> bool:
         return self.model != "closed"
 
+    @property
+    def twice(self) -> Load:
+        """The same for as many messages again, after the same warm-up."""
+        messages = None if self.messages is None else 2 * self.messages
+        duration_ns = None if self.duration_ns is None else 2 * self.duration_ns
+        return replace(self, messages=messages, duration_ns=duration_ns)
+
 
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
@@ -462,6 +469,13 @@ class Scenario:
     gate: Gate | None = None
     left_out: tuple[str, ...] = ()
     """Why cases that the file describes are not among these, a sentence each."""
+
+    @property
+    def longest(self) -> Scenario:
+        """The same with all the messages that it may come to: those of its gate's second stage, too."""
+        if self.gate is None or self.gate.stages == 1:
+            return self
+        return replace(self, cases=tuple(replace(case, load=case.load.twice) for case in self.cases))
 
     @property
     def groups(self) -> tuple[tuple[Case, ...], ...]:
@@ -953,6 +967,10 @@ class ComparisonSummary:
     """What the verdict spent: at most so often it finds a regression where there is none."""
     limits: Limits | None = None
     """What the verdict was judged by."""
+    looks: int = 1
+    """How often the gate has judged; each time but the last it was inconclusive."""
+    stages: int = 1
+    """How often it would have, at most."""
 
 
 Figures = tuple[float | None, float | None, float | None, float]

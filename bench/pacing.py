@@ -172,6 +172,10 @@ class Interleaved:
         """When the slot of this case in block `seq` is due."""
         return self._whole.due_ns(seq * self._of + self._place(seq))
 
+    def block_ns(self, block: int) -> int:
+        """When a block begins, whoever's its first slot is."""
+        return self._whole.due_ns(block * self._of) or 0
+
     def _place(self, block: int) -> int:
         order = list(range(self._of))
         random.Random(f"sendbench order {self._seed} {block}").shuffle(order)

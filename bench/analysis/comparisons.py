@@ -75,12 +75,14 @@ def compare_times(
     if not note and len(strata) < len(couples):
         note = f"{min(map(len, times.values()))} messages a variant are too few to compare"
     if note:
-        verdict = None if gate is None else Verdict.INCONCLUSIVE
-        return ComparisonSummary(name, measure, (), (), note, verdict)
+        told = ComparisonSummary(name, measure, (), (), note)
+        if gate is None:
+            return told
+        return replace(told, verdict=Verdict.INCONCLUSIVE, looks=looks, stages=gate.stages)
     if gate is None:
         pairs = _each_with_each(strata)
         return ComparisonSummary(name, measure, pairs, _places(times, pairs))
-    return _judged(name, measure, times, strata, gate, alpha_of(gate, looks))
+    return _judged(name, measure, times, strata, gate, looks)
 
 
 def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, ...]:
@@ -99,8 +101,9 @@ def _judged(
     times: Mapping[str, Floats],
     strata: Mapping[tuple[str, str], Strata],
     gate: Gate,
-    alpha: float,
+    looks: int,
 ) -> ComparisonSummary:
+    alpha = alpha_of(gate, looks)
     ((couple, two),) = strata.items()
     ratios, lost = compare_strata(two, gate.limits.effect, alpha=alpha)
     pair = Paired(*couple, two.count, LEVEL, ratios, lost, shift(two, ratios))
@@ -108,7 +111,7 @@ def _judged(
     places = _places(times, (pair,))
     return ComparisonSummary(
         name, measure, (pair,), places,
-        verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits,
+        verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits, looks=looks, stages=gate.stages,
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ def sentences(comparison: ComparisonSummary, called: Mapping[str, str]) -> list[
         (pair,) = comparison.pairs
         word = comparison.verdict.value.upper()
         found = f"{word}: {called[pair.b]} against {called[pair.a]}: {'; '.join(comparison.reasons)}."
-        return [found, _detectable(pair)]
+        return [found, _detectable(pair), *_looks(comparison)]
     if len(comparison.pairs) == 1:
         return [_difference(comparison.pairs[0], called)]
     return [_ranking(comparison, called)]
@@ -36,6 +36,14 @@ def _detectable(pair: Paired) -> str:
     missing = [each.note for each in pair.ratios if each.note]
     told = f"slowdowns of {listed(known)} are found 95 times of 100" if known else "nothing can be found"
     return f"With {pair.count} messages a side {'; '.join([told, *missing])}.".replace("%", " %")
+
+
+def _looks(comparison: ComparisonSummary) -> list[str]:
+    """Told where there may be more than one."""
+    if comparison.stages == 1:
+        return []
+    which = "the first of at most two looks" if comparison.looks == 1 else "the second look of two"
+    return [f"This is {which}, which together are no more often wrong than one would be."]
 
 
 def _difference(pair: Paired, called: Mapping[str, str]) -> str:

@@ -367,7 +367,7 @@ def gate_of(values: form.GateForm | float | None, *, given: bool) -> Gate | None
         own = {name: share for name, share in whole.limit if share is not None}
     else:
         own = dict.fromkeys(DEFAULT_LIMITS.limit, whole.limit) if whole.limit is not None else {}
-    return Gate(DEFAULT_LIMITS.within(own))
+    return Gate(DEFAULT_LIMITS.within(own), whole.stages)
 
 
 def load_of(values: Form) -> Load:

@@ -325,6 +325,9 @@ class GateForm(Form):
     limit: Annotated[
         Annotated[Limit, Tag("short")] | Annotated[LimitsForm, Tag("full")], Discriminator(_short_or_full)
     ] = Field(None, description="How much slower it may be: a share, one for each percentile, or default.")
+    stages: Annotated[int, Field(ge=1, le=2)] = Field(
+        1, description="2: what is inconclusive goes on for as many messages again."
+    )
 
 
 class SmtpForm(Form):

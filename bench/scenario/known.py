@@ -19,8 +19,6 @@ GROUPING_CLIENTS = frozenset({"wire"})
 """SMTP clients that use PIPELINING and CHUNKING; the others say one command at a time whatever is offered."""
 
 NOT_BUILT = "not built yet in this version of sendbench"
-RESERVED_KEYS = frozenset({"gate.stages"})
-"""Keys of the version 1 form whose feature is not built yet, by dotted name."""
 
 DEFAULT_PROVIDER = "generic"
 DEFAULT_SIZE = 10 * 1024

@@ -18,6 +18,7 @@ from bench.scenario.overlay import apply_override, choose_profile, merge, parse_
 from bench.scenario.paths import Files
 from bench.scenario.problems import Problems, suggest
 from bench.scenario.references import Resolver, refuse_literals
+from bench.scenario.stages import why_not_staged
 from bench.scenario.thresholds import parse_threshold
 from bench.scenario.tree import MAX_BYTES, Node, compose, decode
 from bench.scenario.wording import note_errors
@@ -70,7 +71,10 @@ class _Loader:
         self._problems.raise_first()
         cases, points = self._cases(points, forms)
         self._check_where(thresholds, cases, points, tree, lenient=bool(overrides))
+        gate = gate_of(forms[0].gate, given="gate" in forms[0].model_fields_set)
         self._check_compared(forms[0].compare, cases, points, tree)
+        if gate is not None and gate.stages > 1 and (text := why_not_staged(cases, thresholds)):
+            self._problems.add(tree.nearest("gate.stages"), text)
         self._problems.raise_first()
         self._check_messages(cases, points)
         self._problems.raise_first()
@@ -84,7 +88,7 @@ class _Loader:
             cases=cases,
             thresholds=thresholds,
             compare=first.compare,
-            gate=gate_of(first.gate, given="gate" in first.model_fields_set),
+            gate=gate,
         )
 
     def _compose(self, source: bytes) -> Node:

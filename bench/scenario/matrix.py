@@ -75,9 +75,7 @@ def _check_key(key: str, node: Node, problems: Problems) -> bool:
     keys = form.dotted_keys()
     if key in keys:
         return True
-    if key in known.RESERVED_KEYS:
-        problems.add(node, f"is {known.NOT_BUILT}; remove it", at_key=True)
-    elif key.partition(".")[0] in (*form.SCENARIO_ONLY, *form.WHOLE_FILE):
+    if key.partition(".")[0] in (*form.SCENARIO_ONLY, *form.WHOLE_FILE):
         problems.add(node, "cannot vary", at_key=True)
     elif key.startswith("message.headers.") and len(key.split(".")) == 3:
         return True

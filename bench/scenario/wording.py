@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bench.scenario import form, known
+from bench.scenario import form
 from bench.scenario.problems import Problems, nearest, suggest
 from bench.scenario.tree import Node
 
@@ -98,9 +98,6 @@ def _note_tag(node: Node, problems: Problems) -> None:
 def unknown_key(tree: Node, loc: Sequence[str | int]) -> str:
     """What to say about a key that has no meaning where it stands."""
     section, key = _section(tree, loc[:-1]), str(loc[-1])
-    dotted = f"{section}.{key}" if section else key
-    if dotted in known.RESERVED_KEYS:
-        return f"is {known.NOT_BUILT}; remove it"
     model = tree.get("load.model")
     siblings = form.section_keys(section, model.text if model is not None else "")
     if not section:

@@ -143,6 +143,7 @@ class _Log:
             case Kind.CASE:
                 opened = decode(OpenCase, load(frame.payload))
                 self.cases[opened.id] = opened
+                self.ended.discard(opened.id)  # a further stage
             case Kind.CASE_END:
                 self.ended.add(decode(str, load(frame.payload)))
             case Kind.FINISH:

@@ -10,8 +10,9 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from bench.clock import RunClock
 from bench.errors import StorageError, UsageError
@@ -23,19 +24,57 @@ from bench.store.reader import read_manifest
 from bench.store.run import BALLAST, PARQUET, RunWriter, save_manifest
 from bench.store.share import logs_of, open_log
 
+N = TypeVar("N", int, float)
+
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a run that was cut off."""
+    """What is left of a run: of one that was cut off, or for the second stage of its gate."""
 
     manifest: Manifest
     next_seq: Mapping[str, int]
     """Case -> its first message that nobody can have sent; a case that is not in here has not begun."""
-    ended: frozenset[str]
+    ended: frozenset[str] = frozenset()
+    earlier: Mapping[str, CaseRun] = field(default_factory=dict)
+    """Case -> its first stage; none where the first part was cut off."""
 
     def first(self, case: str) -> int:
         """Where a case goes on."""
         return self.next_seq.get(case, 0)
+
+    def joined(self, run: CaseRun) -> CaseRun:
+        """A case of which this is the second part; it says so. What one that was cut off cost nobody has
+        counted."""
+        first, earlier = self.first(run.id), self.earlier.get(run.id)
+        if not first:
+            return run
+        if earlier is not None:
+            return _with_stage(earlier, run)
+        said = f"the run was cut off and gone on with at message {first}: its rate counts the time in between"
+        return replace(run, cpu_ns=0, remark=_both(run.remark, said))
+
+
+def _with_stage(earlier: CaseRun, run: CaseRun) -> CaseRun:
+    """Both stages of a case; where there is one figure for each, the worse one."""
+    return replace(
+        run,
+        started_ns=earlier.started_ns,
+        ended_ns=max(earlier.ended_ns, run.ended_ns),
+        cpu_ns=earlier.cpu_ns + run.cpu_ns,
+        quits=(*earlier.quits, *run.quits),
+        hiccup_p999_ns=_most(earlier.hiccup_p999_ns, run.hiccup_p999_ns),
+        hiccup_max_ns=_most(earlier.hiccup_max_ns, run.hiccup_max_ns),
+        mock_share=_most(earlier.mock_share, run.mock_share),
+        remark=_both(run.remark, "it ran in two stages: its rate counts the time between them"),
+    )
+
+
+def _most(a: N | None, b: N | None) -> N | None:
+    return max((each for each in (a, b) if each is not None), default=None)
+
+
+def _both(a: str, b: str) -> str:
+    return "; ".join(filter(None, (a, b)))
 
 
 def config_hash(scenario: Scenario) -> str:
@@ -114,11 +153,3 @@ def _cut(log: Path) -> None:
             shutil.copyfileobj(stream, copy)
         stream.truncate(reader.whole_bytes)
         os.fsync(fd)
-
-
-def joined(run: CaseRun, first: int) -> CaseRun:
-    """A case of which this is the second part; it says so. What the first one cost nobody has counted."""
-    if not first:
-        return run
-    said = f"the run was cut off and gone on with at message {first}: its rate counts the time in between"
-    return replace(run, cpu_ns=0, remark=said)

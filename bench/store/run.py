@@ -51,7 +51,7 @@ def create_run(
     """Make the folder of a new run under `results` and open its log. Raises StorageError, and then leaves
     nothing behind."""
     with _new_folder(results, scenario.name, started_at) as folder:
-        _check_space(folder, scenario)
+        _check_space(folder, scenario.longest)
         manifest = Manifest(
             id=folder.name,
             scenario=scenario.name,
@@ -201,11 +201,25 @@ class RunWriter:
         self._log.flush()
 
     def end_case(self, run: CaseRun) -> None:
-        """Record that a case has ended and that all its rows were appended. Raises StorageError."""
+        """Record that a case, or a further stage of it, has ended and that all its rows were appended.
+
+        Raises StorageError.
+        """
         self._log.flush()
         self._log.write(Kind.CASE_END, run.id)
         run = replace(run, error=self._cleaner.text(run.error))
-        self.manifest = replace(self.manifest, cases=(*self.manifest.cases, run))
+        cases = {each.id: each for each in self.manifest.cases} | {run.id: run}
+        self.manifest = replace(self.manifest, cases=tuple(cases.values()))
+        self._save()
+
+    def begin_stage(self, scenario: Scenario) -> None:
+        """The cases, all of which have ended, go on as those of `scenario`, for the gate to look once more.
+
+        Raises StorageError.
+        """
+        self._cases = {case.id: case for case in scenario.cases}
+        self._opened.clear()
+        self.manifest = replace(self.manifest, looks=self.manifest.looks + 1)
         self._save()
 
     def finish(self, state: str, reason: str | None = None) -> Manifest:
