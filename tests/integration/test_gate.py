@@ -75,6 +75,55 @@ def test_a_scenario_that_compares_is_gated_without_base_and_head(folder: Path) -
     assert wide.returncode == ExitCode.PASS, wide.stdout
 
 
+APPLICATION = """\
+import json, sys, time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class SignUp(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        assert self.path == "/sign-up"
+        assert json.loads(self.rfile.read(int(self.headers["Content-Length"])))["emails"]
+        time.sleep(float(sys.argv[2]))
+        self.send_response(201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args): pass
+
+ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), SignUp).serve_forever()
+"""
+
+
+def test_a_web_application_by_its_own_endpoint(folder: Path) -> None:
+    (folder / "app.py").write_text(APPLICATION, encoding="utf-8")
+    (folder / "sign-up.yaml").write_text(
+        "version: 1\nname: sign-up\nprovider: generic\n"
+        "target: http://localhost:{port}/sign-up\n"
+        'template: {body: \'{"name": {key}, "emails": {to}}\'}\n'
+        "load: {model: closed, concurrency: 2, messages: 300, warmup: 4}\n",
+        encoding="utf-8",
+    )
+    app = f"{sys.executable} {folder / 'app.py'} {{port}}"
+    done = gate(folder, f"{app} 0.01", f"{app} 0.02")
+    assert done.returncode == ExitCode.THRESHOLD_FAILED, done.stdout + done.stderr
+    assert done.stdout.startswith("REGRESSION: api/pooled/server=head against api/pooled/server=base")
+    assert not running(folder)
+
+
+def test_the_second_stage_of_two_commands(folder: Path) -> None:
+    few = ("--set", "load.messages=150", "--stages", "2", "--json")
+    done = gate(folder, mock(folder, "20ms"), mock(folder, "30ms"), *few)
+    assert done.returncode == ExitCode.THRESHOLD_FAILED, done.stdout + done.stderr
+    assert "inconclusive so far: the second stage" in done.stderr
+    answer = json.loads(done.stdout)
+    assert (answer["comparisons"][0]["looks"], answer["comparisons"][0]["pairs"][0]["count"]) == (2, 300)
+    said = (latest(folder) / "server-000.log").read_text()
+    assert len(said.splitlines()) == 2, "each stage has its servers started anew"
+    assert not running(folder)
+
+
 def test_a_command_that_dies_makes_the_run_invalid_and_is_quoted(folder: Path) -> None:
     (folder / "dies.py").write_text("print('no database'); raise SystemExit(7)", encoding="utf-8")
     dies = f"{sys.executable} {folder / 'dies.py'} {{port}}"
