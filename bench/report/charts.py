@@ -20,9 +20,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 
+from bench.analysis.paired import QUANTILES
 from bench.analysis.quantiles import Floats
+from bench.model import Limits, Shift
 from bench.report.colours import (
     BAD,
+    COMPARED,
     GRID,
     INK,
     MESSAGE_SHADE,
@@ -32,6 +35,7 @@ from bench.report.colours import (
     on,
     shades,
 )
+from bench.report.comparisons import Compared, against
 from bench.report.figures import MS, label
 from bench.report.panels import End, Line, Panel, Trend, spread
 from bench.report.series import Profile
@@ -325,6 +329,79 @@ def _draw_trends(axis: Axes, trends: Sequence[Trend], right: float) -> None:
             )
         ends.append(End(f"{trend.name}: {trend.words}", colour, xs[-1], ys[-1]))
     _label_ends(axis, ends)
+
+
+# ------------------------------------------------------------------------- comparisons
+
+
+def shift_chart(shift: Sequence[Shift], limits: Limits | None, number: int) -> str:
+    """By how many percent each quantile of the second of two is longer, with its band.
+
+    It is the `number`-th comparison of its page.
+    """
+    with _styled():
+        figure, (axis,) = _grid(1, 1, 3.6)
+        qs = [each.q for each in shift]
+        values = np.array([_percent(each.ratio) for each in shift])
+        low, high = _percents([each.low for each in shift]), _percents([each.high for each in shift])
+        axis.fill_between(qs, low, high, color=COMPARED, alpha=0.2, linewidth=0)
+        axis.plot(qs, values, "o-", color=COMPARED, linewidth=1.8, markersize=4)
+        axis.axhline(0, color=INK, linewidth=0.9)
+        for name, limit in limits.limit.items() if limits else ():
+            q = QUANTILES[name]
+            if qs[0] <= q <= qs[-1]:
+                axis.plot([q - 0.018, q + 0.018], [100 * limit] * 2, color=BAD, linewidth=2.2)
+                axis.annotate(
+                    f"limit {100 * limit:.3g} %", (q, 100 * limit), xytext=(0, 4),
+                    textcoords="offset points", ha="center", color=BAD, size=8,
+                )  # fmt: skip
+        axis.set_xlim(qs[0] - 0.03, 1.02)
+        axis.set_xticks(qs, [f"p{100 * q:g}" for q in qs])
+        axis.margins(y=0.15)
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} %" if value else "alike"))
+        axis.set_ylabel("slower above, faster below")
+        axis.grid(axis="y", color=GRID)
+        return _svg(figure, f"shift-{number}")
+
+
+def _percent(ratio: float) -> float:
+    return 100 * (ratio - 1)
+
+
+def _percents(ends: Sequence[float | None]) -> Floats:
+    """Ends of intervals; where there is none, no band is drawn."""
+    return np.array([np.nan if end is None else _percent(end) for end in ends])
+
+
+def places_chart(found: Compared, number: int) -> str:
+    """By how many percent each variant takes longer than the fastest at the median.
+
+    It is the `number`-th comparison of its page.
+    """
+    places = found.source.places
+    with _styled():
+        figure, (axis,) = _grid(1, 1, max(1.4, 0.42 * len(places) + 0.9))
+        for row, (place, (name, letters, *_)) in enumerate(zip(places, found.rows, strict=True)):
+            ratio = against(found.source, places[0].id, place.id) or (1.0, 1.0, 1.0)
+            if ratio[0] is None:
+                continue
+            middle, ends = _percent(ratio[0]), [_percent(end or ratio[0]) for end in ratio[1:]]
+            axis.plot(ends, [row, row], color=COMPARED, linewidth=2.2, alpha=0.5, solid_capstyle="butt")
+            axis.plot([middle], [row], "o", color=COMPARED, markersize=5)
+            axis.annotate(
+                f"{_named(name)} ({letters})", (max(middle, *ends), row), xytext=(8, 0),
+                textcoords="offset points", va="center", size=8.5,
+            )  # fmt: skip
+        axis.axvline(0, color=INK, linewidth=0.9)
+        left, right = axis.get_xlim()
+        axis.set_xlim(left, right + 0.45 * (right - left))
+        axis.set_ylim(len(places) - 0.5, -0.5)
+        axis.yaxis.set_major_locator(NullLocator())
+        axis.xaxis.set_major_formatter(
+            FuncFormatter(lambda value, _: f"{value:+g} %" if value else "fastest")
+        )
+        axis.grid(axis="x", color=GRID)
+        return _svg(figure, f"places-{number}")
 
 
 # -------------------------------------------------------------------------- canvas

@@ -7,6 +7,8 @@ from collections.abc import Collection
 from bench.report.figures import SET_UP
 
 INK, MUTED, GRID, BAD = "#1c2733", "#5b6b7b", "#e4e9ee", "#c81e1e"
+COMPARED = "#1c5796"
+"""Of one thing set against another, where no way of sending has a colour."""
 _COLOURS = {
     ("smtp", "unpooled"): "#b4371b",
     ("smtp", "pooled"): "#e08e1b",

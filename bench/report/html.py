@@ -15,6 +15,7 @@ from bench.model import Answer, CaseSummary, Counts, Distribution, Summary
 from bench.report import charts
 from bench.report.caveats import caveats, facts, method
 from bench.report.colours import colour_of
+from bench.report.comparisons import Compared, compared
 from bench.report.figures import (
     MISSING,
     MS,
@@ -106,6 +107,9 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame) -> bytes:
         trips=[(group.title, rows) for group in groups(summary) if (rows := _trip_rows(group))],
         fits=fits,
         trends=_trends(fits, knees(summary)),
+        comparisons=[
+            (each, _comparison_chart(each, number)) for number, each in enumerate(compared(summary))
+        ],
         thresholds=threshold_lines(summary),
         claims=answer.claims,
         counts=[(case.id, case.counts, _kinds(case)) for case in summary.cases],
@@ -271,6 +275,28 @@ def _charts(panels: tuple[Panel, ...], clients: set[str]) -> list[Chart]:
     drawn.append(("Over time", TIME_NOTE.format(open=both), charts.time_chart(shown)))
     # Our own charts escape what they draw (see charts); nothing else is marked as safe.
     return [Chart(title, note + left, Markup(svg)) for title, note, svg in drawn]
+
+
+SHIFT_NOTE = (
+    "How much longer the second takes than the first, from its fastest messages to its slowest; the band is "
+    "the 95 % interval of each point.{limits}"
+)
+LIMITS_NOTE = (
+    " This is the gate, drawn: it passes where the band at p50, p95 and p99 ends below the red marks."
+)
+PLACES_NOTE = (
+    "How much longer each takes at the median than the fastest. All intervals hold together 95 times of 100."
+)
+
+
+def _comparison_chart(found: Compared, number: int) -> Chart | None:
+    if len(found.source.pairs) > 1:
+        return Chart(found.title, PLACES_NOTE, Markup(charts.places_chart(found, number)))
+    (pair,) = found.source.pairs
+    if not pair.shift:
+        return None
+    note = SHIFT_NOTE.format(limits=LIMITS_NOTE if found.source.limits else "")
+    return Chart(found.title, note, Markup(charts.shift_chart(pair.shift, found.source.limits, number)))
 
 
 RTT_NOTE = (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from bench.model import Answer, CaseSummary, Claim, Percentile, Summary
 from bench.report.caveats import caveats, facts, method
+from bench.report.comparisons import compared
 from bench.report.figures import (
     MISSING,
     Group,
@@ -42,6 +43,7 @@ def render(summary: Summary, answer: Answer, frame: pd.DataFrame | None = None) 
         _problems(summary),
         *(_cases(group, unit_for(summary.cases), summary) for group in groups(summary)),
         _footnotes(summary),
+        *_comparisons(summary),
         _thresholds(summary),
         _claims(answer.claims),
         _details("The generator about itself", _generator(summary)),
@@ -106,6 +108,15 @@ def _footnotes(summary: Summary) -> list[str]:
     lines = ["In parentheses: the 95 % interval. set-up: share of the time spent on opening connections."]
     note = missing_note(summary, SHOWN)
     return [*lines, *([f"{note}."] if note else [])]
+
+
+def _comparisons(summary: Summary) -> Iterator[list[str]]:
+    for each in compared(summary):
+        verdict = "" if each.verdict is None else f"**{each.verdict.upper()}** "
+        yield [f"### {verdict}{for_markdown(each.title)}"]
+        rows = [[for_markdown(cell) for cell in row] for row in each.rows]
+        yield [*table([for_markdown(cell) for cell in each.header], rows)]
+        yield [f"{for_markdown(each.note)}."]
 
 
 def _thresholds(summary: Summary) -> list[str]:

@@ -22,7 +22,9 @@ from bench.model import (
     Percentile,
     Summary,
     ThresholdVerdict,
+    Verdict,
 )
+from bench.report.comparisons import Compared, compared
 from bench.report.figures import (
     MISSING,
     Unit,
@@ -46,6 +48,12 @@ _VERDICTS = {
     ThresholdVerdict.PASS: ("PASS", "green"),
     ThresholdVerdict.FAIL: ("FAIL", "bold red"),
     ThresholdVerdict.INCONCLUSIVE: ("UNSURE", "yellow"),
+}
+_GATES = {
+    Verdict.PASS: "green",
+    Verdict.REGRESSION: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.INVALID: "bold red",
 }
 _CLAIMS = {
     ClaimVerdict.HOLDS: "green",
@@ -95,6 +103,8 @@ def _print(console: Console, summary: Summary, answer: Answer) -> None:
             continue  # the answer above has put it into words
         case = for_terminal(problem.case)
         console.print(_line(problem.word, _WORDS[problem.word], f"{case}: {for_terminal(problem.text)}"))
+    for each in compared(summary):
+        _print_compared(console, each)
     _print_thresholds(console, summary)
     _print_claims(console, answer)
 
@@ -222,7 +232,25 @@ def _notes(summary: Summary, layout: _Layout) -> list[str]:
     return ["; ".join(notes), *([missing] if missing else [])]
 
 
-# -------------------------------------------------------------- thresholds and claims
+# ----------------------------------------------------- comparisons, thresholds, claims
+
+
+def _print_compared(console: Console, found: Compared) -> None:
+    title = Text(for_terminal(found.title), style="bold")
+    if found.verdict is not None:
+        title = Text(f"{found.verdict.upper()} ", style=_GATES[found.verdict]).append_text(title)
+    console.print(title)
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
+    )
+    table.add_column(for_terminal(found.header[0]), overflow="fold")
+    for heading in found.header[1:]:
+        table.add_column(for_terminal(heading), justify="right", no_wrap=True)
+    for row in found.rows:
+        table.add_row(*(Text(for_terminal(cell)) for cell in row))
+    console.print(table)
+    console.print(Text(found.note, style="dim"))
+    console.print()
 
 
 def _print_thresholds(console: Console, summary: Summary) -> None:

@@ -32,6 +32,7 @@ NAMES = (
     "batch",
     "clients",
     "compare-providers",
+    "gate",
     "generic",
     *LIVE,
     "provider-matrix",

@@ -1,0 +1,116 @@
+"""Comparisons as tables and charts: what is shown is what was found, in every format."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from rich.console import Console
+
+from bench.model import ComparisonSummary, Paired, Place, Ratio, Summary, Verdict
+from bench.report import html, markdown
+from bench.report.charts import places_chart, shift_chart
+from bench.report.comparisons import against, compared, interval
+from bench.report.terminal import print_summary
+from tests.report.gated import gated
+from tests.report.planted import Planted, edge
+
+FASTER, SLOWER = Ratio("p50", 0.8, 0.75, 0.9, None, None), Ratio("p50", 1.5, 1.4, None, None, None)
+
+
+def ranked() -> Planted:
+    run = edge("sixteen")
+    a, b, c = (case.id for case in run.summary.cases[:3])
+    pairs = tuple(
+        Paired(first, second, 500, 0.983, (ratio,), None)
+        for first, second, ratio in ((a, b, FASTER), (a, c, SLOWER), (b, c, SLOWER))
+    )
+    places = (Place(b, "a"), Place(a, "ab"), Place(c, "b"))
+    found = ComparisonSummary("three", "service", pairs, places)
+    return replace(run, summary=replace(run.summary, comparisons=(found,)))
+
+
+def printed(run: Planted, width: int = 80) -> str:
+    out = io.StringIO()
+    print_summary(Console(width=width, file=out), run.summary, run.answer)
+    return out.getvalue()
+
+
+def test_two_are_shown_percentile_by_percentile() -> None:
+    (found,) = compared(gated(Verdict.REGRESSION).summary)
+    assert found.header == ("", "latency", "95 % interval", "detectable", "limit")
+    assert found.rows[0] == ("p50", "0.1 % slower", "-0.3 to +0.5 %", "1.1 %", "5 %")
+    assert found.rows[1] == ("p95", "8.1 % slower", "+5.0 to ? %", "3.1 %", "10 %")
+    assert found.rows[2][:3] == ("p99", "–", "–")
+    assert found.rows[3] == ("lost", "1.00 % instead of 0.00 %", "-0.10 to +2.00 %", "–", "1 %")
+
+
+def test_without_a_gate_there_are_no_limits() -> None:
+    (found,) = compared(gated(None).summary)
+    assert found.verdict is None
+    assert "limit" not in found.header
+    assert all(len(row) == len(found.header) for row in found.rows)
+
+
+def test_more_than_two_are_shown_by_their_places_against_the_first() -> None:
+    run = ranked()
+    (found,) = compared(run.summary)
+    assert [row[1] for row in found.rows] == ["a", "ab", "b"]
+    assert [row[2:] for row in found.rows] == [
+        ("–", "–"),
+        ("25.0 % slower", "+11.1 to +33.3 %"),  # 1 / 0.8
+        ("50.0 % slower", "+40.0 to ? %"),
+    ]
+    first = found.source.places[0].id
+    assert against(found.source, first, first) is None
+
+
+@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.REGRESSION, Verdict.INCONCLUSIVE])
+def test_a_verdict_stands_before_its_table(verdict: Verdict) -> None:
+    run = gated(verdict)
+    page = html.render(run.summary, run.answer, run.frame).decode()
+    assert f">{verdict.value}</span>" in page
+    assert f"**{verdict.upper()}**" in markdown.render(run.summary, run.answer).decode()
+    assert f"\n{verdict.upper()} " in printed(run)
+
+
+def test_the_table_fits_a_terminal() -> None:
+    for run in (gated(Verdict.REGRESSION), ranked()):
+        text = printed(run)
+        assert max(map(len, text.splitlines())) <= 80
+        (found,) = compared(run.summary)
+        for row in found.rows:
+            assert all(cell in text for cell in row[1:])
+
+
+def test_what_cannot_be_compared_has_no_table() -> None:
+    invalid = gated(Verdict.PASS).summary
+    (comparison,) = invalid.comparisons
+    note: Summary = replace(
+        invalid, comparisons=(replace(comparison, note="not all of its cases are valid"),)
+    )
+    assert compared(note) == ()
+
+
+def test_charts_are_drawn_the_same_each_time_with_ids_of_their_own() -> None:
+    (two,) = compared(gated(Verdict.PASS).summary)
+    (pair,) = two.source.pairs
+    drawn = [shift_chart(pair.shift, two.source.limits, number) for number in (0, 0, 1)]
+    assert drawn[0] == drawn[1]
+    ids = [
+        {each.attrib["id"] for each in ElementTree.fromstring(svg).iter() if "id" in each.attrib}
+        for svg in drawn
+    ]
+    assert not ids[0] & ids[2]
+    assert "limit 10 %" in drawn[0]
+    assert "limit" not in shift_chart(pair.shift, None, 0)
+    (three,) = compared(ranked().summary)
+    assert places_chart(three, 0) == places_chart(three, 0)
+
+
+def test_an_interval_without_an_end() -> None:
+    assert interval(None, None) == "–"
+    assert interval(1.05, 1.11) == "+5.0 to +11.0 %"
+    assert interval(None, 0.9) == "? to -10.0 %"
