@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench.model import ComparisonSummary, Paired, Place, Ratio, Summary, Verdict
+from bench.model import ComparisonSummary, Paired, Place, Ratio, Verdict
 from bench.report import html, markdown
 from bench.report.charts import places_chart, shift_chart
 from bench.report.comparisons import against, compared, interval
+from bench.report.figures import MISSING
 from bench.report.terminal import print_summary
 from tests.report.gated import gated
 from tests.report.planted import Planted, edge
@@ -43,8 +44,8 @@ def test_two_are_shown_percentile_by_percentile() -> None:
     assert found.header == ("", "latency", "95 % interval", "detectable", "limit")
     assert found.rows[0] == ("p50", "0.1 % slower", "-0.3 to +0.5 %", "1.1 %", "5 %")
     assert found.rows[1] == ("p95", "8.1 % slower", "+5.0 to ? %", "3.1 %", "10 %")
-    assert found.rows[2][:3] == ("p99", "–", "–")
-    assert found.rows[3] == ("lost", "1.00 % instead of 0.00 %", "-0.10 to +2.00 %", "–", "1 %")
+    assert found.rows[2][:3] == ("p99", MISSING, MISSING)
+    assert found.rows[3] == ("lost", "1.00 % instead of 0.00 %", "-0.10 to +2.00 %", MISSING, "1 %")
 
 
 def test_without_a_gate_there_are_no_limits() -> None:
@@ -59,7 +60,7 @@ def test_more_than_two_are_shown_by_their_places_against_the_first() -> None:
     (found,) = compared(run.summary)
     assert [row[1] for row in found.rows] == ["a", "ab", "b"]
     assert [row[2:] for row in found.rows] == [
-        ("–", "–"),
+        (MISSING, MISSING),
         ("25.0 % slower", "+11.1 to +33.3 %"),  # 1 / 0.8
         ("50.0 % slower", "+40.0 to ? %"),
     ]
@@ -88,9 +89,7 @@ def test_the_table_fits_a_terminal() -> None:
 def test_what_cannot_be_compared_has_no_table() -> None:
     invalid = gated(Verdict.PASS).summary
     (comparison,) = invalid.comparisons
-    note: Summary = replace(
-        invalid, comparisons=(replace(comparison, note="not all of its cases are valid"),)
-    )
+    note = replace(invalid, comparisons=(replace(comparison, note="not all of its cases are valid"),))
     assert compared(note) == ()
 
 
@@ -111,6 +110,6 @@ def test_charts_are_drawn_the_same_each_time_with_ids_of_their_own() -> None:
 
 
 def test_an_interval_without_an_end() -> None:
-    assert interval(None, None) == "–"
+    assert interval(None, None) == MISSING
     assert interval(1.05, 1.11) == "+5.0 to +11.0 %"
     assert interval(None, 0.9) == "? to -10.0 %"
