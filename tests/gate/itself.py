@@ -22,8 +22,10 @@ import subprocess
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -54,7 +56,7 @@ target: smtp://{host}:{port}
 tls: none
 client: wire
 message: {{size: 1KiB}}
-load: {{model: closed, concurrency: 10, messages: {messages}, warmup: 200}}
+load: {{model: closed, concurrency: 4, messages: {messages}, warmup: 200}}
 """
 
 Figures = Mapping[str, float]
@@ -306,19 +308,16 @@ def _measure(base: str, cores: Cores, options: argparse.Namespace) -> list[Pair]
     with TemporaryDirectory(prefix="gate-") as name:
         folder = Path(name)
         print(f"gate: building {base[:12]} and this tree", file=sys.stderr, flush=True)
-        sources = {"base": export(base, folder / "base"), "head": copy(folder / "head")}
-        built = {
-            side: build(source, folder / f"{side}-built", plain=options.plain)
-            for side, source in sources.items()
-        }
-        with mock(built["head"], cores.server) as (host, port):
+        sources = [export(base, folder / "base"), copy(folder / "head")]
+        targets = [folder / f"{source.name}-built" for source in sources]
+        with ThreadPoolExecutor() as pool:
+            built = list(pool.map(partial(build, plain=options.plain), sources, targets))
+        with mock(built[1], cores.server) as (host, port):
             scenario = folder / "gate.yaml"
             text = SCENARIO.format(host=host, port=port, messages=options.messages)
             scenario.write_text(text, encoding="utf-8")
-            sides = {
-                side: Side(where, scenario, cores.side, options.messages) for side, where in built.items()
-            }
-            return measured(sides["base"].run, sides["head"].run, options.pairs, random.Random())
+            before, after = (Side(where, scenario, cores.side, options.messages) for where in built)
+            return measured(before.run, after.run, options.pairs, random.Random())
 
 
 def lines(pairs: Sequence[Pair], found: Found) -> list[str]:
