@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -23,6 +24,10 @@ AMBIENT_NAMES = re.compile(
     r"|clicolor(_force)?|xdg_[a-z_]+|mplbackend|mplconfigdir|pythonwarnings|sendbench_(?!specs$)[a-z0-9_]+)",
     re.IGNORECASE,
 )
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Started in the background by a shell without job control; what the tests start would ignore Ctrl-C, too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no bug of the code under test; and CI tries the same examples each time.
 hypothesis.settings.register_profile(
