@@ -87,8 +87,7 @@ test: .venv/.dev ## Run the tests
 IN_TESTS := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios ../../reports .venv/tests && \
     cd .venv/tests && SENDBENCH_INSTALLED=1 PYTHONPATH="$(CURDIR)/.venv/tests" ../bin/python -P
 AS_INSTALLED := $(IN_TESTS) -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider
-WHOLE_RUNS := cli connect interleaved resume retry selfcheck session_contract stall template throttling \
-    wire_http wire_smtp workers
+WHOLE_RUNS := connect interleaved retry selfcheck session_contract stall template wire_http wire_smtp
 RUNS_FOR_EVERY_MESSAGE := protocol transports store worker \
     test_engine.py test_engine_shares.py test_message.py test_pacing.py $(WHOLE_RUNS:%=integration/test_%.py)
 

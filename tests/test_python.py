@@ -21,6 +21,7 @@ from bench.errors import InvalidRunError, RefusedError, ScenarioError, UsageErro
 from bench.mock.process import mock_process
 from bench.mock.spec import MockSpec
 from bench.model import ServiceTime, TlsMode, Verdict
+from bench.python import InconclusiveError
 from tests.integration.peers import unused_ports
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,10 @@ def quick(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("script", SCRIPTS, ids=range(len(SCRIPTS)))
 def test_what_the_page_shows(script: str) -> None:
     assert len(SCRIPTS) == 4
-    with contextlib.redirect_stdout(io.StringIO()):
+    with (
+        contextlib.suppress(InconclusiveError),  # where the machine is too busy to tell
+        contextlib.redirect_stdout(io.StringIO()),
+    ):
         exec(compile(script, "python.md", "exec"), {})
 
 

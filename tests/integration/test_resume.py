@@ -52,7 +52,7 @@ def killed(folder: Path, load: str, messages: int, number: int = signal.SIGKILL)
 
 
 @pytest.mark.parametrize("load", [CLOSED, CONSTANT], ids=["closed", "constant"])
-@pytest.mark.parametrize("messages", [300, 1300, 1800])
+@pytest.mark.parametrize("messages", [300, 1800])
 def test_what_was_cut_off_is_gone_on_with(tmp_path: Path, load: str, messages: int) -> None:
     run = killed(tmp_path, load, messages)
     before = open_run(run)
