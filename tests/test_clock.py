@@ -54,7 +54,7 @@ async def test_an_alarm_that_wakes_early_still_rings_on_time() -> None:
             await alarm.sleep_until(due)
             late.append(monotonic_ns() - due)
     assert min(late) >= 0
-    assert sorted(late)[len(late) // 4] < 0.05 * MS  # a busy machine holds up the others
+    assert sorted(late)[len(late) // 10] < 0.05 * MS  # a busy machine holds up the others
 
 
 async def test_between_two_moments_the_loop_gets_its_turn_even_when_waking_early() -> None:
