@@ -84,7 +84,7 @@ test: .venv/.dev ## Run the tests
 	@$(call IN_PARTS,$(BIN)/python -m pytest)
 
 # From a folder that shows the tests but not the tree's own `bench`.
-IN_TESTS := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios ../../reports .venv/tests && \
+IN_TESTS := rm -rf .venv/tests && mkdir .venv/tests && ln -s ../../tests ../../scenarios ../../reports ../../CHANGELOG.md .venv/tests && \
     cd .venv/tests && SENDBENCH_INSTALLED=1 PYTHONPATH="$(CURDIR)/.venv/tests" ../bin/python -P
 AS_INSTALLED := $(IN_TESTS) -m pytest -c ../../pyproject.toml --rootdir . -o pythonpath= -p no:cacheprovider
 WHOLE_RUNS := connect interleaved retry selfcheck session_contract stall template wire_http wire_smtp
