@@ -52,7 +52,7 @@ def _regression(ratio: Ratio, limits: Limits, alpha: float) -> str | None:
         return f"{ratio.quantity} is that of a lost message"
     if ratio.ratio - 1 <= limits.effect[ratio.quantity]:
         return None
-    return f"{_shown(ratio)}, where at most {limits.effect[ratio.quantity]:.1%} does not count"
+    return f"{_shown(ratio)}, where at most {_share(limits.effect[ratio.quantity])} does not count"
 
 
 def _doubt(ratio: Ratio, limits: Limits) -> str | None:
@@ -61,11 +61,11 @@ def _doubt(ratio: Ratio, limits: Limits) -> str | None:
     limit = limits.limit[ratio.quantity]
     if ratio.high is not None and ratio.high - 1 < limit:
         return None
-    return f"{_shown(ratio)}; that it is below the limit of {limit:.0%} is not shown"
+    return f"{_shown(ratio)}; that it is below the limit of {_share(limit)} is not shown"
 
 
 def _lost_doubt(lost: Lost, limits: Limits) -> str:
-    return f"up to {lost.high:.2%} more messages may be lost; the limit is {limits.lost:.2%}"
+    return f"up to {_share(lost.high)} more messages may be lost; the limit is {_share(limits.lost)}"
 
 
 def _shown(ratio: Ratio) -> str:
@@ -74,6 +74,10 @@ def _shown(ratio: Ratio) -> str:
         return f"{ratio.quantity} is that of a lost message"
     low, high = ("no end" if end is None else change(end) for end in (ratio.low, ratio.high))
     return f"{ratio.quantity} {change(ratio.ratio)} ({low} to {high})"
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.3g} %"
 
 
 def change(ratio: float) -> str:

@@ -347,9 +347,10 @@ def shift_chart(shift: Sequence[Shift], limits: Limits | None, number: int) -> s
         axis.fill_between(qs, low, high, color=COMPARED, alpha=0.2, linewidth=0)
         axis.plot(qs, values, "o-", color=COMPARED, linewidth=1.8, markersize=4)
         axis.axhline(0, color=INK, linewidth=0.9)
+        highest = 2 * max(10.0, np.nanmax([*high, *values]))
         for name, limit in limits.limit.items() if limits else ():
             q = QUANTILES[name]
-            if qs[0] <= q <= qs[-1]:
+            if qs[0] <= q <= qs[-1] and 100 * limit <= highest:  # one far above would flatten all the rest
                 axis.plot([q - 0.018, q + 0.018], [100 * limit] * 2, color=BAD, linewidth=2.2)
                 axis.annotate(
                     f"limit {100 * limit:.3g} %", (q, 100 * limit), xytext=(0, 4),

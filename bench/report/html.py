@@ -282,7 +282,8 @@ SHIFT_NOTE = (
     "the 95 % interval of each point.{limits}"
 )
 LIMITS_NOTE = (
-    " This is the gate, drawn: it passes where the band at p50, p95 and p99 ends below the red marks."
+    " This is the gate, drawn: it passes where the band at p50, p95 and p99 ends below the red marks; one "
+    "far above the curve is left out."
 )
 PLACES_NOTE = (
     "How much longer each takes at the median than the fastest. All intervals hold together 95 times of 100."

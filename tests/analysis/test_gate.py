@@ -34,7 +34,7 @@ def test_shown_to_be_within_the_limits_passes() -> None:
 def test_significant_and_large_is_a_regression() -> None:
     verdict, reasons = judged(ratio("p50", 1.08, 1.05, 1.11, p=0.001))
     assert verdict is Verdict.REGRESSION
-    assert reasons == ("p50 8.0 % slower (5.0 % slower to 11.0 % slower), where at most 2.0% does not count",)
+    assert reasons == ("p50 8.0 % slower (5.0 % slower to 11.0 % slower), where at most 2 % does not count",)
 
 
 def test_significant_and_small_is_none() -> None:
@@ -44,7 +44,7 @@ def test_significant_and_small_is_none() -> None:
 def test_large_and_not_significant_is_inconclusive() -> None:
     verdict, reasons = judged(ratio("p95", 1.2, 0.9, 1.4, p=0.3))
     assert verdict is Verdict.INCONCLUSIVE
-    assert "limit of 10%" in reasons[0]
+    assert "limit of 10 %" in reasons[0]
 
 
 def test_an_interval_without_end_is_inconclusive() -> None:
