@@ -30,6 +30,8 @@ version: 1
 name: calibration
 load: {{model: constant, rate: {rate}/s, messages: {count}, warmup: 50, max_in_flight: 500}}
 message: {{size: 1KiB}}
+tls: none
+pool: {{size: 500, preconnect: true}}
 matrix: {{mock.service_time: [{{observed: base.txt}}, {{observed: head.txt}}]}}
 compare: mock.service_time
 gate: default
