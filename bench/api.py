@@ -67,9 +67,10 @@ SWITCH_INTERVAL_S = 0.0001
 """How long another thread (writer, display) may keep the interpreter from the event loop; default 5 ms."""
 SPARE_FILES = 128
 """Open files beside the connections: logs, pipes, libraries."""
-IDS_A_MESSAGE = 20_000
 SHAPED_FILES = 3
 """Sockets of the mock for each connection that goes through its shaper."""
+IDS_A_MESSAGE = 20_000
+"""Ids of connections that an earlier part of a case may have used for each of its messages, at most."""
 
 
 @dataclass(slots=True)

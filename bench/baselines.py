@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.analysis.baselines import LEAST_RUNS, figures_of, measure_of
+from bench.analysis.baselines import LEAST_RUNS, figures_of
 from bench.analysis.baselines import check as check_runs
+from bench.analysis.comparisons import measure_of
 from bench.api import summarise
 from bench.errors import InvalidRunError, UsageError
 from bench.model import DEFAULT_LIMITS, Baseline, BaselineCheck, BaselineRun, Figures, Summary

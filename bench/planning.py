@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.analysis.baselines import measure_of
-from bench.analysis.comparisons import observed
+from bench.analysis.comparisons import measure_of, observed
 from bench.analysis.gate import alpha_of
 from bench.analysis.paired import LEAST
 from bench.analysis.planning import GatePlan, Planned, against_itself, plan, spread_of

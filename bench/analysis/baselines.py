@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from bench.analysis.comparisons import observed
+from bench.analysis.comparisons import measure_of, observed
 from bench.analysis.gate import judge
 from bench.analysis.paired import ALPHA, LEVEL, QUANTILES, detectable, holm
 from bench.analysis.quantiles import NS_PER_MS, Floats, quantile_rank, supported
@@ -37,11 +37,6 @@ from bench.model import (
 LEAST_RUNS = 10
 """Runs in a baseline before anything is held against it."""
 _WORST_FIRST = (Verdict.REGRESSION, Verdict.INCONCLUSIVE, Verdict.PASS)
-
-
-def measure_of(case: CaseRun) -> str:
-    """What a case's times are."""
-    return "latency" if case.open else "service"
 
 
 def figures_of(frame: pd.DataFrame, case: CaseRun) -> Figures:

@@ -58,7 +58,7 @@ def _believed(
 def _compare(
     name: str, frame: pd.DataFrame, cases: Sequence[CaseRun], gate: Gate | None, looks: int
 ) -> ComparisonSummary:
-    measure = "latency" if all(case.open for case in cases) else "service"
+    measure = measure_of(*cases)
     times = {case.id: observed(frame[frame["case"].eq(case.id)], measure) for case in cases}
     return compare_times(name, measure, times, gate, looks)
 
@@ -113,6 +113,11 @@ def _judged(
         name, measure, (pair,), places,
         verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits, looks=looks, stages=gate.stages,
     )  # fmt: skip
+
+
+def measure_of(*cases: CaseRun) -> str:
+    """What their times are: latency where all of them ran on a schedule, else service."""
+    return "latency" if all(case.open for case in cases) else "service"
 
 
 def observed(rows: pd.DataFrame, measure: str) -> Floats:

@@ -52,7 +52,7 @@ def _regression(ratio: Ratio, limits: Limits, alpha: float) -> str | None:
         return f"{ratio.quantity} is that of a lost message"
     if ratio.ratio - 1 <= limits.effect[ratio.quantity]:
         return None
-    return f"{_shown(ratio)}, where at most {_share(limits.effect[ratio.quantity])} does not count"
+    return f"{_shown(ratio)}, where at most {share_of(limits.effect[ratio.quantity])} does not count"
 
 
 def _doubt(ratio: Ratio, limits: Limits) -> str | None:
@@ -61,11 +61,11 @@ def _doubt(ratio: Ratio, limits: Limits) -> str | None:
     limit = limits.limit[ratio.quantity]
     if ratio.high is not None and ratio.high - 1 < limit:
         return None
-    return f"{_shown(ratio)}; that it is below the limit of {_share(limit)} is not shown"
+    return f"{_shown(ratio)}; that it is below the limit of {share_of(limit)} is not shown"
 
 
 def _lost_doubt(lost: Lost, limits: Limits) -> str:
-    return f"up to {_share(lost.high)} more messages may be lost; the limit is {_share(limits.lost)}"
+    return f"up to {share_of(lost.high)} more messages may be lost; the limit is {share_of(limits.lost)}"
 
 
 def _shown(ratio: Ratio) -> str:
@@ -76,7 +76,8 @@ def _shown(ratio: Ratio) -> str:
     return f"{ratio.quantity} {change(ratio.ratio)} ({low} to {high})"
 
 
-def _share(share: float) -> str:
+def share_of(share: float) -> str:
+    """`5 %`, with up to three digits."""
     return f"{100 * share:.3g} %"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from bench.analysis.gate import change
 from bench.analysis.groups import listed, names
@@ -24,18 +24,19 @@ def sentences(comparison: ComparisonSummary, called: Mapping[str, str]) -> list[
         (pair,) = comparison.pairs
         word = comparison.verdict.value.upper()
         found = f"{word}: {called[pair.b]} against {called[pair.a]}: {'; '.join(comparison.reasons)}."
-        return [found, _detectable(pair), *_looks(comparison)]
+        told = f"With {pair.count} messages a side {detectable(pair.ratios)}."
+        return [found, told, *_looks(comparison)]
     if len(comparison.pairs) == 1:
         return [_difference(comparison.pairs[0], called)]
     return [_ranking(comparison, called)]
 
 
-def _detectable(pair: Paired) -> str:
+def detectable(ratios: Sequence[Ratio]) -> str:
     """Always told: what would have been found."""
-    known = [f"{each.quantity} {each.detectable:.1%}" for each in pair.ratios if each.detectable is not None]
-    missing = [each.note for each in pair.ratios if each.note]
+    known = [f"{each.quantity} {each.detectable:.1%}" for each in ratios if each.detectable is not None]
+    missing = [each.note for each in ratios if each.note]
     told = f"slowdowns of {listed(known)} are found 95 times of 100" if known else "nothing can be found"
-    return f"With {pair.count} messages a side {'; '.join([told, *missing])}.".replace("%", " %")
+    return "; ".join([told, *missing]).replace("%", " %")
 
 
 def _looks(comparison: ComparisonSummary) -> list[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bench.analysis.groups import listed
-from bench.model import Baseline, BaselineCheck, CheckedCase
+from bench.analysis.verdicts import detectable
+from bench.model import Baseline, BaselineCheck
 from bench.report.json import dump
 from bench.report.text import for_terminal
 
@@ -18,15 +18,8 @@ def check_lines(check: BaselineCheck) -> list[str]:
     lines = [f"{check.scenario} on {check.machine}: {runs}"]
     for case in check.cases:
         lines.append(f"  {case.verdict.value.upper()}: {case.id} ({case.measure}): {'; '.join(case.reasons)}")
-        lines.append(f"    {_detectable(case)}")
+        lines.append(f"    {detectable(case.ratios)}")
     return [for_terminal(line) for line in (*lines, check.verdict.value)]
-
-
-def _detectable(case: CheckedCase) -> str:
-    known = [f"{each.quantity} {each.detectable:.1%}" for each in case.ratios if each.detectable is not None]
-    missing = [each.note for each in case.ratios if each.note]
-    told = f"slowdowns of {listed(known)} are found 95 times of 100" if known else "nothing can be found"
-    return "; ".join([told, *missing]).replace("%", " %")
 
 
 def render_check(check: BaselineCheck) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.analysis.gate import change
+from bench.analysis.gate import change, share_of
 from bench.analysis.groups import names
 from bench.model import ComparisonSummary, Lost, Ratio, Summary, Verdict
 from bench.report.figures import MISSING
@@ -42,7 +42,7 @@ def _compared(comparison: ComparisonSummary, called: Mapping[str, str]) -> Compa
     if limits is not None:
         header.append("limit")
         for row in rows:
-            row.append(_share(limits.lost if row[0] == "lost" else limits.limit[row[0]]))
+            row.append(share_of(limits.lost if row[0] == "lost" else limits.limit[row[0]]))
     title = f"{called[pair.b]} against {called[pair.a]}"
     note = f"{pair.count} messages a side; detectable: the least slowdown that is found 95 times of 100"
     return Compared(title, comparison.verdict, tuple(header), tuple(map(tuple, rows)), note, comparison)
@@ -51,7 +51,7 @@ def _compared(comparison: ComparisonSummary, called: Mapping[str, str]) -> Compa
 def _cells(ratio: Ratio) -> tuple[str, str, str]:
     if ratio.ratio is None:
         return (MISSING if ratio.note else "lost"), MISSING, MISSING
-    detectable = MISSING if ratio.detectable is None else _share(ratio.detectable)
+    detectable = MISSING if ratio.detectable is None else share_of(ratio.detectable)
     return change(ratio.ratio), interval(ratio.low, ratio.high), detectable
 
 
@@ -67,10 +67,6 @@ def interval(low: float | None, high: float | None) -> str:
         return MISSING
     ends = ["?" if end is None else f"{100 * (end - 1):+.1f}" for end in (low, high)]
     return f"{ends[0]} to {ends[1]} %"
-
-
-def _share(share: float) -> str:
-    return f"{100 * share:.3g} %"
 
 
 def _ranked(comparison: ComparisonSummary, called: Mapping[str, str]) -> Compared:

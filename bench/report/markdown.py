@@ -115,7 +115,7 @@ def _comparisons(summary: Summary) -> Iterator[list[str]]:
         verdict = "" if each.verdict is None else f"**{each.verdict.upper()}** "
         yield [f"### {verdict}{for_markdown(each.title)}"]
         rows = [[for_markdown(cell) for cell in row] for row in each.rows]
-        yield [*table([for_markdown(cell) for cell in each.header], rows)]
+        yield table([for_markdown(cell) for cell in each.header], rows)
         yield [f"{for_markdown(each.note)}."]
 
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
-from rich.console import Console
 
 from bench.model import ComparisonSummary, Paired, Place, Ratio, Verdict
 from bench.report import html, markdown
 from bench.report.charts import places_chart, shift_chart
 from bench.report.comparisons import against, compared, interval
 from bench.report.figures import MISSING
-from bench.report.terminal import print_summary
 from tests.report.gated import gated
 from tests.report.planted import Planted, edge
+from tests.report.rendered import printed
 
 FASTER, SLOWER = Ratio("p50", 0.8, 0.75, 0.9, None, None), Ratio("p50", 1.5, 1.4, None, None, None)
 
@@ -31,12 +29,6 @@ def ranked() -> Planted:
     places = (Place(b, "a"), Place(a, "ab"), Place(c, "b"))
     found = ComparisonSummary("three", "service", pairs, places)
     return replace(run, summary=replace(run.summary, comparisons=(found,)))
-
-
-def printed(run: Planted, width: int = 80) -> str:
-    out = io.StringIO()
-    print_summary(Console(width=width, file=out), run.summary, run.answer)
-    return out.getvalue()
 
 
 def test_two_are_shown_percentile_by_percentile() -> None:
@@ -74,12 +66,12 @@ def test_a_verdict_stands_before_its_table(verdict: Verdict) -> None:
     page = html.render(run.summary, run.answer, run.frame).decode()
     assert f">{verdict.value}</span>" in page
     assert f"**{verdict.upper()}**" in markdown.render(run.summary, run.answer).decode()
-    assert f"\n{verdict.upper()} " in printed(run)
+    assert f"\n{verdict.upper()} " in printed(run, 80)
 
 
 def test_the_table_fits_a_terminal() -> None:
     for run in (gated(Verdict.REGRESSION), ranked()):
-        text = printed(run)
+        text = printed(run, 80)
         assert max(map(len, text.splitlines())) <= 80
         (found,) = compared(run.summary)
         for row in found.rows:

@@ -1,22 +1,10 @@
 from __future__ import annotations
 
-import io
-
 import pytest
-from rich.console import Console
 
-from bench.report.terminal import print_summary
 from tests.report.hostile import PAYLOADS, hostile_run
-from tests.report.planted import EDGES, Planted, edge
-
-
-def printed(run: Planted, width: int = 100, *, terminal: bool = False) -> str:
-    out = io.StringIO()
-    console = Console(
-        file=out, width=width, force_terminal=terminal, color_system="truecolor" if terminal else None
-    )
-    print_summary(console, run.summary, run.answer)
-    return out.getvalue()
+from tests.report.planted import EDGES, edge
+from tests.report.rendered import printed
 
 
 @pytest.mark.parametrize("width", [80, 100, 140])
