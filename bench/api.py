@@ -190,7 +190,7 @@ class _Runner:
     started_at: datetime
     permit: Permit | None
     left: Left
-    """What is left, where a run is gone on with: of one that was cut off, or the second stage of a gate."""
+    """What is left, where a run is gone on with: of one that was cut off, or after the first parts."""
 
     async def run_groups(self) -> None:
         """Run every case that has not ended, those of a comparison together."""
@@ -199,8 +199,25 @@ class _Runner:
                 return
             if cases[0].id in self.left.ended:
                 continue
-            for ended in await self.run_group(cases):
-                self.writer.end_case(self.left.joined(ended))
+            for ended in await self.run_parts(cases):
+                self.writer.end_case(ended)
+
+    async def run_parts(self, cases: Sequence[Case]) -> list[CaseRun]:
+        """Run one case, or several interleaved, part after part; what fails ends all of them."""
+        progress = [Progress(self._messages_left(case)) for case in cases]
+        self.options.on_cases(cases, progress)
+        parts, runner = cases[0].load.parts, self
+        for part in range(cases[0].load.part_of(self.left.first(cases[0].id)), parts):
+            runs = [runner.left.joined(run) for run in await runner.run_group(cases, progress)]
+            failed = any(run.error for run in runs)
+            if part + 1 == parts or self.stop or failed:
+                break
+            begins = {case.id: case.load.begin(part + 1) for case in cases}
+            runner = replace(runner, left=runner.left.after(begins, runs))
+        if failed and part + 1 < parts:
+            said = f"the comparison ended with part {part + 1} of {parts}"
+            return [replace(run, error=run.error or said) for run in runs]
+        return runs
 
     def is_undecided(self) -> bool:
         """Whether the gate has another stage and needs it: something is inconclusive, and nothing is a
@@ -220,20 +237,17 @@ class _Runner:
         from bench.store.resume import Left
 
         longer, manifest = self.scenario.longest, self.writer.manifest
-        so_far = {case.id: _messages_of(case) or 0 for case in self.scenario.cases}
-        earlier = {run.id: run for run in manifest.cases}
+        so_far = {case.id: case.load.count or 0 for case in self.scenario.cases}
         self.writer.begin_stage(longer)
-        return replace(self, scenario=longer, left=Left(manifest, so_far, earlier=earlier))
+        return replace(self, scenario=longer, left=Left(manifest, {}).after(so_far, manifest.cases))
 
-    async def run_group(self, cases: Sequence[Case]) -> list[CaseRun]:
+    async def run_group(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
         """Run one case, or several interleaved in time, against their targets; a mock that does not start
         becomes its case's error."""
         try:
             check_open_files(cases)
         except SetupError as error:
             return [replace(_not_run(case, self.clock()), error=str(error)) for case in cases]
-        progress = [Progress(self._messages_left(case)) for case in cases]
-        self.options.on_cases(cases, progress)
         async with watching() as hiccups:
             if len(cases) == 1:
                 runs = [await self._run_case(cases[0], progress[0], None)]
@@ -242,7 +256,7 @@ class _Runner:
             return [await self._with_hiccups(run, hiccups) for run in runs]
 
     def _messages_left(self, case: Case) -> int | None:
-        count = _messages_of(case)
+        count = case.load.count
         return None if count is None else count - self.left.first(case.id)
 
     async def _interleaved(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
@@ -361,10 +375,6 @@ def _first_id(first: int) -> int:
     return 1 + first * IDS_A_MESSAGE
 
 
-def _messages_of(case: Case) -> int | None:
-    return None if case.load.messages is None else case.load.messages + case.load.warmup
-
-
 def check_open_files(cases: Sequence[Case]) -> None:
     """Raise the limit on open files to what cases need that run together; their mocks inherit it.
 
@@ -401,6 +411,7 @@ def _not_run(case: Case, now_ns: int) -> CaseRun:
         service_time_p50_ns=None,
         server=case.server,
         comparison=case.comparison,
+        parts=case.load.parts,
     )
 
 

@@ -229,6 +229,7 @@ def run(
 @click.option("--head", metavar="CMD", help="Starts the server that is judged.")
 @click.option("--limit", "limits", multiple=True, metavar="5%|p95=10%,...", help="How much slower it may be.")
 @click.option("--stages", type=click.IntRange(1, 2), help="2: as many messages again if it is inconclusive.")
+@click.option("--processes", type=click.IntRange(1), help="How often each CMD is started (default 10).")
 @_run_options
 @_json_option
 @_inconclusive_option
@@ -240,6 +241,7 @@ def gate(
     head: str | None,
     limits: tuple[str, ...],
     stages: int | None,
+    processes: int | None,
     options: RunOptions,
     as_json: bool,
 ) -> int:
@@ -255,7 +257,7 @@ def gate(
 
     own = (*overrides, *set_texts(pair_of(base, head, "server")))
     allowed = parse_limits(limits)
-    loaded = [gated(_load(text, own, profile), allowed, stages) for text in scenarios]
+    loaded = [gated(_load(text, own, profile), allowed, stages, processes) for text in scenarios]
     return _run_all(loaded, options, as_json=as_json)
 
 

@@ -221,6 +221,9 @@ class Engine:
     _case_id: str = field(init=False)
     _client: str = field(init=False)
     _warmup: int = field(init=False)
+    """The end of the warm-up of this part of the load."""
+    _end: int | None = field(init=False)
+    """The end of this part; None where a duration bounds it."""
     _marks: _Marks = field(init=False, default_factory=_Marks)
     _rules: StopRules = field(init=False)
     _retrying: TaskGroup = field(init=False)
@@ -248,7 +251,10 @@ class Engine:
         self._now = self.clock.absolute
         case = self.case
         self._timeout_ns = case.timeout_ns
-        self._case_id, self._client, self._warmup = case.id, case.client, case.load.warmup
+        self._case_id, self._client = case.id, case.client
+        part = case.load.part_of(self.first)
+        self._warmup = case.load.begin(part) + case.load.warmup
+        self._end = None if case.load.messages is None else case.load.begin(part + 1)
         self._offset_ns, self._append = self.clock.offset_ns, self.recorder.append
         self._rules = StopRules(real=self.permit is not None)
         self._backoff = Random(f"sendbench retry {self.seed}")
@@ -265,7 +271,8 @@ class Engine:
             self._in_flight = anyio.Semaphore(slots, fast_acquire=True)
         self._schedule = anyio.CancelScope()
         if self._pacer.count is not None:
-            self.progress.scheduled = self.share.part(self._pacer.count) - self.share.part(self.first)
+            left = self.share.part(self._pacer.count) - self.share.part(self.first)
+            self.progress.scheduled = self.progress.done + left
 
     def _paced(self) -> Pacer:
         load, place = self.case.load, self.place
@@ -305,17 +312,17 @@ class Engine:
         """
         before_ns = self._before_ns()
         self._start_ns = self._now() - before_ns
-        first_measured = max(self._seq, self.share.first_from(self.case.load.warmup))
+        first_measured = max(self._seq, self.share.first_from(self._warmup))
         async with anyio.create_task_group() as tasks:
             hands = _Hands(self._one if self._in_flight is None else self._in_turn, tasks)
             with self._schedule:
                 if self.gather is not None:
                     self._start_ns = await self.gather() - before_ns
-                while self._seq < (self._pacer.count or 0):
+                while self._seq < (self._end or 0):
                     slot_due_ns = self._due_ns(self._seq)
                     assert slot_due_ns is not None
                     warming = self._seq < self._warmup
-                    message = self._compose(self._warmup if warming else self._pacer.count)
+                    message = self._compose(self._warmup if warming else self._end)
                     await self.alarm.sleep_until(slot_due_ns)
                     ready_ns = self._now()
                     if self._seq == first_measured:
@@ -334,8 +341,8 @@ class Engine:
     async def _closed(self) -> None:
         """Each worker sends its next message when the one before has been answered."""
         load = self.case.load
-        if load.warmup > self.first:
-            await self._workers(until=load.warmup, deadline_ns=None, warming=True)
+        if self._warmup > self.first:
+            await self._workers(until=self._warmup, deadline_ns=None, warming=True)
         begun_ns = self._now()
         if self.gather is not None:
             with self._schedule:
@@ -343,7 +350,7 @@ class Engine:
                 await self.alarm.sleep_until(begun_ns)
         self._marks.begin(begun_ns)
         deadline_ns = None if load.duration_ns is None else begun_ns + load.duration_ns
-        await self._workers(until=self._pacer.count, deadline_ns=deadline_ns, warming=False)
+        await self._workers(until=self._end, deadline_ns=deadline_ns, warming=False)
 
     async def _workers(self, *, until: int | None, deadline_ns: int | None, warming: bool) -> None:
         """Start the workers spread over the time that one message takes, as far as warm-up has shown it.
@@ -568,7 +575,7 @@ class Engine:
                 seq=seq,
                 attempt=0,
                 worker=self.share.before(case.load.concurrency or self.share.of),
-                warmup=seq < case.load.warmup,
+                warmup=case.load.warms_up(seq),
                 cold=False,
                 due_ns=self._of_run(due_ns),
                 ready_ns=self._of_run(ready_ns),
@@ -653,7 +660,7 @@ class Engine:
 
     def _case_run(self, quits: tuple[int, ...]) -> CaseRun:
         case, marks = self.case, self._marks
-        warmup = self.share.part(case.load.warmup)
+        warmup = self.share.part(case.load.warmup) * case.load.parts
         planned = None if self._pacer.count is None else self.share.part(self._pacer.count)
         scheduled = planned - warmup if planned is not None else None
         started_ns = marks.started_ns if marks.started_ns is not None else marks.ended_ns
@@ -674,6 +681,7 @@ class Engine:
             interrupted=bool(self.stop),
             quits=quits,
             comparison=case.comparison,
+            parts=case.load.parts,
             retry="" if case.retry is None else case.retry.on,
         )
 

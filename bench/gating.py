@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from bench.errors import UsageError
 from bench.model import DEFAULT_LIMITS, Gate, Limits, Scenario
-from bench.scenario.stages import why_not_staged
+from bench.scenario.gates import divided, usual_processes, why_not_divided
 
 
 def pair_of(base: str | None, head: str | None, key: str) -> dict[str, object]:
@@ -31,10 +31,14 @@ def set_texts(overrides: Mapping[str, object]) -> list[str]:
 
 
 def gated(
-    scenario: Scenario, limits: Mapping[str, float] | None = None, stages: int | None = None
+    scenario: Scenario,
+    limits: Mapping[str, float] | None = None,
+    stages: int | None = None,
+    processes: int | None = None,
 ) -> Scenario:
-    """The scenario with a verdict on the second of its two variants: with its own limits and stages, else the
-    default ones, in place of which `limits` (p50, p95, p99 -> a share of 1) and `stages` stand.
+    """The scenario with a verdict on the second of its two variants: with its own limits, stages and
+    processes, else the default ones, in place of which `limits` (p50, p95, p99 -> a share of 1), `stages` and
+    `processes` stand.
 
     Raises UsageError.
     """
@@ -44,11 +48,16 @@ def gated(
             f"{scenario.name}: a gate judges the second of two variants: the scenario needs compare: with a "
             "key of its matrix that has two values, or name base and head"
         )
-    gate = scenario.gate or Gate(DEFAULT_LIMITS)
-    gate = Gate(gate.limits if limits is None else limits_of(limits), stages or gate.stages)
-    if gate.stages > 1 and (text := why_not_staged(scenario.cases, scenario.thresholds)):
-        raise UsageError(f"{scenario.name}: {text}")
-    return replace(scenario, gate=gate)
+    own = scenario.gate or Gate(
+        DEFAULT_LIMITS, processes=usual_processes(scenario.cases, scenario.thresholds)
+    )
+    gate = Gate(
+        own.limits if limits is None else limits_of(limits), stages or own.stages, processes or own.processes
+    )
+    cases = divided(scenario.cases, gate)
+    for key, text in why_not_divided(gate, cases, scenario.thresholds):
+        raise UsageError(f"{scenario.name}: {key}: {text}")
+    return replace(scenario, gate=gate, cases=cases)
 
 
 def limits_of(limits: Mapping[str, float] | None) -> Limits:

@@ -7,6 +7,7 @@ Read top to bottom this is the way data takes through the program:
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -242,6 +243,11 @@ class Fault:
     """reply: whether the message is taken all the same; None: as the answer's code says."""
 
 
+def begin_of(part: int, parts: int, messages: int, warmup: int) -> int:
+    """The first message of a part of a load, each of which has its own warm-up first."""
+    return part * warmup + -(-messages * part // parts)
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """How messages are released. Which fields count depends on the model; see `pacing`."""
@@ -258,17 +264,39 @@ class Load:
     """constant, poisson: one; ramp: from and to; steps: one each."""
     step_ns: int | None = None
     max_in_flight: int | None = None
+    parts: int = 1
+    """It is sent in so many, one after another and as equal as can be, each against what has been started
+    anew and with a warm-up of its own."""
 
     @property
     def open(self) -> bool:
         return self.model != "closed"
 
     @property
+    def count(self) -> int | None:
+        """All messages, warm-up included; None where only a duration bounds them."""
+        return None if self.messages is None else self.begin(self.parts)
+
+    def begin(self, part: int) -> int:
+        """The first message of a part, with which its warm-up begins; of the part after the last: the end."""
+        return begin_of(part, self.parts, self.messages or 0, self.warmup)
+
+    def part_of(self, seq: int) -> int:
+        """The part of a message."""
+        if self.messages is None:
+            return 0
+        return bisect_right(range(1, self.parts), seq, key=self.begin)
+
+    def warms_up(self, seq: int) -> bool:
+        """Whether a message belongs to the warm-up of its part."""
+        return seq < self.begin(self.part_of(seq)) + self.warmup
+
+    @property
     def twice(self) -> Load:
-        """The same for as many messages again, after the same warm-up."""
+        """The same for as many messages again, in as many parts again."""
         messages = None if self.messages is None else 2 * self.messages
         duration_ns = None if self.duration_ns is None else 2 * self.duration_ns
-        return replace(self, messages=messages, duration_ns=duration_ns)
+        return replace(self, messages=messages, duration_ns=duration_ns, parts=2 * self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -450,6 +478,9 @@ class Gate:
     limits: Limits
     stages: int = 1
     """2: what is inconclusive goes on for as many messages again, and is judged on all of them."""
+    processes: int = 1
+    """How often each variant's server is started, one after another, for its share of a stage's messages. Of
+    several, the process is what is exchanged (`paired`): what one has by chance is not taken for its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -643,6 +674,10 @@ class CaseRun:
     """Processes that shared the load."""
     comparison: str = ""
     """The comparison it took part in: cases of one ran interleaved. Empty: none."""
+    parts: int = 1
+    """See `Load.parts`."""
+    paused_ns: int = 0
+    """What of the time from `started_ns` to `ended_ns` lay between its parts."""
     interleaved: int = 1
     """Cases that one process sent at the same time, this one included; `cpu_ns` is what all of them took."""
     caveat: str = ""
@@ -655,6 +690,16 @@ class CaseRun:
     """CPU of the mock over wall time while the case ran; None where something else answered."""
     stopped_by: str = ""
     """The threshold that ended the run, as it could no longer pass for this case."""
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The first message of each part, with which its warm-up begins."""
+        return tuple(begin_of(part, self.parts, self.scheduled, self.warmup) for part in range(self.parts))
+
+    @property
+    def took_ns(self) -> int:
+        """The time in which its measured messages were sent."""
+        return self.ended_ns - self.started_ns - self.paused_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -971,6 +1016,8 @@ class ComparisonSummary:
     """How often the gate has judged; each time but the last it was inconclusive."""
     stages: int = 1
     """How often it would have, at most."""
+    processes: int = 1
+    """Of which each variant was so many, one after another."""
 
 
 Figures = tuple[float | None, float | None, float | None, float]

@@ -65,7 +65,7 @@ class Closed:
     """No schedule: a message starts when a worker is free."""
 
     def __init__(self, load: Load, seed: int) -> None:
-        self.count = None if load.messages is None else load.messages + load.warmup
+        self.count = load.count
 
     def due_ns(self, seq: int) -> int | None:
         """None: the wait for the answer before is what paces a closed model."""
@@ -76,7 +76,7 @@ class Constant:
     """Equal gaps of 1/rate, exact to the nanosecond for any number of messages."""
 
     def __init__(self, load: Load, seed: int) -> None:
-        self.count: int | None = _total(load)
+        self.count = load.count
         self._gap_ns = SECOND / Fraction(load.rates_per_s[0]).limit_denominator(10**6)
 
     def due_ns(self, seq: int) -> int | None:
@@ -88,7 +88,7 @@ class Poisson:
     """Independent, exponentially distributed gaps from a seed; the first message is due at 0."""
 
     def __init__(self, load: Load, seed: int) -> None:
-        self.count: int | None = _total(load)
+        self.count = load.count
         self._rate_per_ns = load.rates_per_s[0] / SECOND
         self._random = random.Random(f"sendbench pacing {seed}")
         self._due = array("d", [0.0])
@@ -109,7 +109,7 @@ class Ramp:
     """
 
     def __init__(self, load: Load, seed: int) -> None:
-        self.count: int | None = _total(load)
+        self.count = load.count
         self._start, end = load.rates_per_s
         assert load.duration_ns is not None
         self._slope = (end - self._start) * SECOND / load.duration_ns
@@ -134,7 +134,7 @@ class Steps:
     """One rate after the other, each held for the same time."""
 
     def __init__(self, load: Load, seed: int) -> None:
-        self.count: int | None = _total(load)
+        self.count = load.count
         assert load.step_ns is not None
         self._rates: Sequence[float] = load.rates_per_s
         self._step_s = load.step_ns / SECOND
@@ -164,7 +164,7 @@ class Interleaved:
             warmup=load.warmup * of,
             rates_per_s=tuple(rate * of for rate in load.rates_per_s),
         )
-        self.count: int | None = _total(load)
+        self.count = load.count
         self._whole = pacer_for(whole, seed)
         self._number, self._of, self._seed = number, of, seed
 
@@ -180,11 +180,6 @@ class Interleaved:
         order = list(range(self._of))
         random.Random(f"sendbench order {self._seed} {block}").shuffle(order)
         return order.index(self._number)
-
-
-def _total(load: Load) -> int:
-    assert load.messages is not None
-    return load.messages + load.warmup
 
 
 PACERS: dict[str, Callable[[Load, int], Pacer]] = {

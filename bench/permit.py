@@ -115,9 +115,9 @@ def deliveries(cases: Sequence[Case]) -> int:
     """How many deliveries these cases ask for. Raises RefusedError where one has no end."""
     total = 0
     for case in cases:
-        if case.load.messages is None:
+        if case.load.count is None:
             raise RefusedError(f"{case.id}: a load without a number of messages has no budget; give messages")
-        total += (case.load.messages + case.load.warmup) * case.message.recipients_each
+        total += case.load.count * case.message.recipients_each
     return total
 
 

@@ -93,4 +93,4 @@ def _duration_ns(case: Case, count: int | None, earlier: _Earlier) -> int | None
         return plan_case(replace(case, load=longer)).duration_ns
     ran = earlier.cases[case.id]
     sides = 1 if ran.interleaved > 1 else 2
-    return round((ran.ended_ns - ran.started_ns) / max(1, ran.scheduled) * (count + load.warmup) * sides)
+    return round(ran.took_ns / max(1, ran.scheduled) * (count + load.warmup) * sides)

@@ -178,6 +178,7 @@ def gate(
     head: str | None = None,
     limits: Mapping[str, float] | None = None,
     stages: int | None = None,
+    processes: int | None = None,
     overrides: Mapping[str, object] | None = None,
     profile: str | None = None,
     seed: int | None = None,
@@ -188,14 +189,15 @@ def gate(
 
     The scenario has `compare:`; or it is run against `base` and `head`, two targets such as
     `smtp://127.0.0.1:2525`, or two commands that start a server at `{port}`. `limits` (`{"p50": 0.05, "p95":
-    0.10}`) is how much slower the second may be, where not as the scenario's `gate:` says; with 2
-    `stages` what is inconclusive goes on once for as many messages again. The rest is that of `run`, and so
-    are the errors; InvalidRunError where a variant was not measured as it should be.
+    0.10}`) is how much slower the second may be, where not as the scenario's `gate:` says; with 2 `stages`
+    what is inconclusive goes on once for as many messages again; each command is started for so many
+    `processes`, one after another. The rest is that of `run`, and so are the errors; InvalidRunError where a
+    variant was not measured as it should be.
     """
     _check_no_loop("gate")
     own = dict(overrides or {})
     own |= pair_of(base, head, "server" if PORT in f"{base}{head}" else "target")
-    loaded = gated(_load(scenario, own, profile), limits, stages)
+    loaded = gated(_load(scenario, own, profile), limits, stages, processes)
     done = _run(loaded, seed, Path(results), lab)
     done._check_valid()
     found = done.summary.comparisons

@@ -17,7 +17,7 @@ import pandas as pd
 
 from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
 from bench.analysis.gate import alpha_of, judge
-from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, shift, stratify
+from bench.analysis.paired import LEVEL, QUANTILES, Ints, Strata, compare_strata, shift, stratify
 from bench.analysis.quantiles import Floats, quantile_rank
 from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place, Verdict
 
@@ -59,17 +59,27 @@ def _compare(
     name: str, frame: pd.DataFrame, cases: Sequence[CaseRun], gate: Gate | None, looks: int
 ) -> ComparisonSummary:
     measure = measure_of(*cases)
-    times = {case.id: observed(frame[frame["case"].eq(case.id)], measure) for case in cases}
-    return compare_times(name, measure, times, gate, looks)
+    rows = {case.id: frame[frame["case"].eq(case.id)] for case in cases}
+    times = {case.id: observed(rows[case.id], measure) for case in cases}
+    parts = {case.id: parts_of(rows[case.id], case) for case in cases if case.parts > 1}
+    return compare_times(name, measure, times, gate, looks, parts)
 
 
 def compare_times(
-    name: str, measure: str, times: Mapping[str, Floats], gate: Gate | None, looks: int = 1
+    name: str,
+    measure: str,
+    times: Mapping[str, Floats],
+    gate: Gate | None,
+    looks: int = 1,
+    parts: Mapping[str, Ints] | None = None,
 ) -> ComparisonSummary:
     """Variants by their times in the order of their slots, infinite where a message was lost; with a gate,
-    which has judged `looks` times by now, there are two, and a verdict on the second."""
+    which has judged `looks` times by now, there are two, and a verdict on the second. `parts` has the part of
+    the load that each time belongs to, where there are several."""
     couples = list(combinations(times, 2))
-    found = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
+    found = {
+        (a, b): stratify(times[a], times[b], (parts[a], parts[b]) if parts else None) for a, b in couples
+    }
     strata = {couple: each for couple, each in found.items() if each is not None}
     note = _unmatched(times) if couples else "only one of its cases has ended"
     if not note and len(strata) < len(couples):
@@ -112,6 +122,7 @@ def _judged(
     return ComparisonSummary(
         name, measure, (pair,), places,
         verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits, looks=looks, stages=gate.stages,
+        processes=gate.processes * looks,
     )  # fmt: skip
 
 
@@ -126,14 +137,26 @@ def observed(rows: pd.DataFrame, measure: str) -> Floats:
 
     The messages of a call are one observation, lost where any of them was.
     """
+    rows, begins = _observations(rows)
+    times = np.where(outcomes(rows, Outcome.ACCEPTED), span_ns(rows, measure), np.inf)
+    if len(begins) < len(times):
+        times = np.maximum.reduceat(times, begins)
+    return np.where(np.isnan(times), np.inf, times)
+
+
+def parts_of(rows: pd.DataFrame, run: CaseRun) -> Ints:
+    """The part of the load, from 0, that each of a case's `observed` times belongs to."""
+    rows, begins = _observations(rows)
+    return np.searchsorted(run.begins, numbers(rows, "seq")[begins], side="right") - 1
+
+
+def _observations(rows: pd.DataFrame) -> tuple[pd.DataFrame, Ints]:
+    """First attempts without warm-up in the order of their slots, and where each observation begins."""
     rows = only(rows, ~flags(rows, "warmup") & ~(numbers(rows, "attempt") > 1))
     rows = rows.iloc[np.argsort(numbers(rows, "seq"), kind="stable")]
-    times = np.where(outcomes(rows, Outcome.ACCEPTED), span_ns(rows, measure), np.inf)
     together = numbers(rows, "batch_index")
-    if not np.isnan(together).all():
-        begins = np.flatnonzero((together == 0) | np.isnan(together))
-        times = np.maximum.reduceat(times, begins) if len(begins) else times
-    return np.where(np.isnan(times), np.inf, times)
+    begins = np.flatnonzero((together == 0) | np.isnan(together))
+    return rows, begins if len(begins) else np.arange(len(rows))
 
 
 def _unmatched(times: Mapping[str, Floats]) -> str:

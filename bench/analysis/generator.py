@@ -49,7 +49,7 @@ def check_generator(
 ) -> GeneratorCheck:
     """What the generator cost, and every reason not to believe the case."""
     pacing = _pacing(run, measured, main)
-    wall_ns = run.ended_ns - run.started_ns
+    wall_ns = run.took_ns
     share = run.cpu_ns / wall_ns / run.workers if run.cpu_ns and wall_ns > 0 else None
     faults = [
         *_unusable(run, counts, errors),
@@ -239,7 +239,7 @@ def _generator_bound(run: CaseRun, share: float | None, counts: Counts) -> list[
     """What a closed case's CPU says, where it ran long enough and got anything done."""
     if run.open or share is None or share <= CPU_LIMIT:
         return []
-    if not counts.accepted or run.ended_ns - run.started_ns < CPU_LEAST_NS:
+    if not counts.accepted or run.took_ns < CPU_LEAST_NS:
         return []
     who = "sendbench itself" if run.workers == 1 else f"each of sendbench's {run.workers} processes"
     text = (

@@ -5,7 +5,9 @@ random, so that, were the variants alike, their names could be exchanged block b
 noticing, whatever the machine and the network did meanwhile. Blocks are gathered into strata of `STRATUM`;
 the test exchanges the names of whole strata (a sign-flip: Fisher, The Design of Experiments, section 21;
 Lehmann and Romano, Testing Statistical Hypotheses, 3rd ed., section 15.2). That is exact however messages
-near each other hang together, and knows no distribution.
+near each other hang together, and knows no distribution. Where each variant was several processes one after
+another (`Gate.processes`), it exchanges the names of whole processes: two of one program are not quite alike
+either (Kalibera and Jones, Rigorous Benchmarking in Reasonable Time, ISMM 2013).
 
 The statistics are sums over strata:
 
@@ -82,17 +84,29 @@ class Strata:
         return int(self.units[-1]) + 1
 
 
-def stratify(a: Floats, b: Floats) -> Strata | None:
+def stratify(a: Floats, b: Floats, parts: tuple[Ints, Ints] | None = None) -> Strata | None:
     """Times in the order of their slots, as strata; what does not fill a last one is left out.
 
-    None where there are too few for any judgement.
+    `parts` is what each time of A and of B belongs to, from 0 on and ascending: no stratum has times of two
+    parts, and a part is flipped as a whole. None where there are too few for any judgement.
     """
-    strata = min(len(a), len(b)) // STRATUM
+    found = list(zip(_split(a, parts[0]), _split(b, parts[1]), strict=False)) if parts else [(a, b)]
+    counts = [min(len(one), len(other)) // STRATUM for one, other in found]
+    strata = sum(counts)
     if strata * STRATUM < min(LEAST.values()):
         return None
-    left, right = (values[: strata * STRATUM].reshape(strata, STRATUM) for values in (a, b))
+    left, right = (
+        np.concatenate([pair[side][: count * STRATUM] for pair, count in zip(found, counts, strict=True)])
+        for side in (0, 1)
+    )
     units = np.arange(strata) * min(strata, UNITS) // strata
-    return Strata(left, right, units)
+    if parts is not None:
+        units = np.repeat(np.arange(len(counts)), counts)
+    return Strata(left.reshape(strata, STRATUM), right.reshape(strata, STRATUM), units)
+
+
+def _split(values: Floats, parts: Ints) -> list[Floats]:
+    return np.split(values, np.searchsorted(parts, np.arange(1, parts[-1] + 1))) if len(parts) else []
 
 
 # ----------------------------------------------------------------------- statistics
@@ -261,7 +275,7 @@ def compare_strata(
         least = None
         if low and high:
             effect, error = (0.0, (1 - level) / 2) if effects is None else (effects[name], alpha / family)
-            least = detectable(math.log(high / low), effect, error, level)
+            least = detectable(math.log(high / low), effect, error, level, units=strata.flipped)
         ratios.append(Ratio(name, ratio, low, high, adjusted.get(name), least))
     return tuple(ratios), None if lost is None else _lost(strata, lost, adjusted.get("lost"), level)
 
@@ -287,14 +301,24 @@ def _statistic(name: str, strata: Strata, levelled: Levelled) -> Floats:
 
 
 def detectable(
-    width: float, effect: float, alpha: float, level: float = LEVEL, power: float = POWER
+    width: float,
+    effect: float,
+    alpha: float,
+    level: float = LEVEL,
+    power: float = POWER,
+    units: int = UNITS,
 ) -> float:
     """The least slowdown found with this power, as a share of 1, where an interval at `level` has this width
-    (of logarithms), one test is made at alpha, and less than `effect` does not count."""
-    normal = NormalDist()
-    error = width / 2 / normal.inv_cdf(1 - SLACK * (1 - level) / 2)
-    shown = max(normal.inv_cdf(1 - alpha) * error, math.log1p(effect))
-    return math.expm1(shown + normal.inv_cdf(power) * error)
+    (of logarithms), one test of so many units is made at alpha, and less than `effect` does not count."""
+    error = width / 2 / _student(1 - SLACK * (1 - level) / 2, units - 1)
+    shown = max(_student(1 - alpha, units - 1) * error, math.log1p(effect))
+    return math.expm1(shown + NormalDist().inv_cdf(power) * error)
+
+
+def _student(p: float, freedom: int) -> float:
+    """A quantile of Student's t, to a percent from 9 degrees on (Abramowitz and Stegun, 26.7.5)."""
+    z = NormalDist().inv_cdf(p)
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 
 
 def _lost(strata: Strata, more: Floats, p: float | None, level: float) -> Lost:

@@ -280,7 +280,7 @@ def _throughput(run: CaseRun, measured: pd.DataFrame, counts: Counts) -> Through
     due = present(numbers(measured, "due_ns"))
     if run.open and len(due) > 1 and due[-1] > due[0]:
         offered = (len(due) - 1) * 1e9 / float(due[-1] - due[0])
-    span_s = (run.ended_ns - run.started_ns) / 1e9
+    span_s = run.took_ns / 1e9
     return Throughput(offered_per_s=offered, accepted_per_s=counts.accepted / span_s if span_s > 0 else None)
 
 

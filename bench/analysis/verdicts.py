@@ -24,7 +24,8 @@ def sentences(comparison: ComparisonSummary, called: Mapping[str, str]) -> list[
         (pair,) = comparison.pairs
         word = comparison.verdict.value.upper()
         found = f"{word}: {called[pair.b]} against {called[pair.a]}: {'; '.join(comparison.reasons)}."
-        told = f"With {pair.count} messages a side {detectable(pair.ratios)}."
+        processes = f", from {comparison.processes} processes each," if comparison.processes > 1 else ""
+        told = f"With {pair.count} messages a side{processes} {detectable(pair.ratios)}."
         return [found, told, *_looks(comparison)]
     if len(comparison.pairs) == 1:
         return [_difference(comparison.pairs[0], called)]

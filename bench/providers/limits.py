@@ -46,7 +46,7 @@ def _uses(case: Case) -> int | None:
     """How many messages a connection carries before the client gives it up; None where that is open."""
     if case.connection is Connection.UNPOOLED:
         return 1
-    if case.load.messages is None:
+    if case.load.count is None:
         return case.pool.max_messages
-    each = math.ceil((case.load.messages + case.load.warmup) / case.pool.size)
+    each = math.ceil(case.load.count / case.pool.size)
     return min(each, case.pool.max_messages or each)

@@ -261,7 +261,7 @@ class Converter:
 
     def _load(self, values: form.CaseForm, tree: Node) -> Load:
         load = load_of(values.load)
-        if (load.messages or 0) + load.warmup > known.MAX_MESSAGES:
+        if (load.count or 0) > known.MAX_MESSAGES:
             text = f"makes more than {known.MAX_MESSAGES} messages"
             self._problems.add(tree.nearest("load"), text)
         return load
@@ -358,8 +358,9 @@ def comparison(keys: Sequence[str], alike: Mapping[str, str]) -> str:
     return f"{' and '.join(keys)} at {where}" if where else " and ".join(keys)
 
 
-def gate_of(values: form.GateForm | float | None, *, given: bool) -> Gate | None:
-    """The verdict that is asked for; None where the scenario has no key `gate`."""
+def gate_of(values: form.GateForm | float | None, *, given: bool, processes: int) -> Gate | None:
+    """The verdict that is asked for, from so many processes where it does not say; None where the scenario
+    has no key `gate`."""
     if not given:
         return None
     whole = values if isinstance(values, form.GateForm) else form.GateForm(limit=values)
@@ -367,7 +368,7 @@ def gate_of(values: form.GateForm | float | None, *, given: bool) -> Gate | None
         own = {name: share for name, share in whole.limit if share is not None}
     else:
         own = dict.fromkeys(DEFAULT_LIMITS.limit, whole.limit) if whole.limit is not None else {}
-    return Gate(DEFAULT_LIMITS.within(own), whole.stages)
+    return Gate(DEFAULT_LIMITS.within(own), whole.stages, whole.processes or processes)
 
 
 def load_of(values: Form) -> Load:

@@ -328,6 +328,9 @@ class GateForm(Form):
     stages: Annotated[int, Field(ge=1, le=2)] = Field(
         1, description="2: what is inconclusive goes on for as many messages again."
     )
+    processes: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="How often each variant's server is started for its share of the messages."
+    )
 
 
 class SmtpForm(Form):

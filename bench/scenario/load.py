@@ -12,13 +12,13 @@ from bench.errors import ScenarioError
 from bench.model import Case, Scenario, TargetKind, Threshold
 from bench.scenario import form, matrix
 from bench.scenario.convert import Converter, gate_of
+from bench.scenario.gates import divided, usual_processes, why_not_divided
 from bench.scenario.mail import Check, note_unsendable
 from bench.scenario.matrix import Point
 from bench.scenario.overlay import apply_override, choose_profile, merge, parse_override
 from bench.scenario.paths import Files
 from bench.scenario.problems import Problems, suggest
 from bench.scenario.references import Resolver, refuse_literals
-from bench.scenario.stages import why_not_staged
 from bench.scenario.thresholds import parse_threshold
 from bench.scenario.tree import MAX_BYTES, Node, compose, decode
 from bench.scenario.wording import note_errors
@@ -71,10 +71,16 @@ class _Loader:
         self._problems.raise_first()
         cases, points = self._cases(points, forms)
         self._check_where(thresholds, cases, points, tree, lenient=bool(overrides))
-        gate = gate_of(forms[0].gate, given="gate" in forms[0].model_fields_set)
+        gate = gate_of(
+            forms[0].gate,
+            given="gate" in forms[0].model_fields_set,
+            processes=usual_processes(cases, thresholds),
+        )
         self._check_compared(forms[0].compare, cases, points, tree)
-        if gate is not None and gate.stages > 1 and (text := why_not_staged(cases, thresholds)):
-            self._problems.add(tree.nearest("gate.stages"), text)
+        if gate is not None:
+            cases = divided(cases, gate)
+            for key, text in why_not_divided(gate, cases, thresholds):
+                self._problems.add(tree.nearest(f"gate.{key}"), text)
         self._problems.raise_first()
         self._check_messages(cases, points)
         self._problems.raise_first()

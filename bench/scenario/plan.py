@@ -53,12 +53,13 @@ def plan_case(case: Case, ports: int | None = None, together: int = 1) -> Planne
         target="mock on this machine"
         if case.target.kind is TargetKind.MOCK
         else case.target.url or case.target.kind,
-        messages=None if case.load.messages is None else case.load.warmup + case.load.messages,
+        messages=case.load.count,
         recipients=case.message.recipients_each,
         round_trips=round_trips(case),
         assumed=assumed(case),
         leave_taking=leave_taking(case),
-        duration_ns=(START_NS if _is_served_here(case) else 0) + _duration_ns(case, together),
+        duration_ns=(START_NS * case.load.parts if _is_served_here(case) else 0)
+        + _duration_ns(case, together),
         remark=_port_remark(case, ports),
     )
 
@@ -133,11 +134,12 @@ def _duration_ns(case: Case, together: int) -> int:
     """Warm-up and the measured messages; an open load that is not kept up with takes longer than it says."""
     load, gap_ns = case.load, _gap_ns(case)
     if load.duration_ns is None:
-        return round(((load.messages or 0) + load.warmup) / together * gap_ns)
+        return round((load.count or 0) / together * gap_ns)
     if not load.open:
         return load.duration_ns + round(load.warmup * gap_ns)
-    scheduled_ns = load.duration_ns + (round(load.warmup * 1e9 / load.rates_per_s[0]) if load.warmup else 0)
-    return max(scheduled_ns, round(((load.messages or 0) + load.warmup) * gap_ns))
+    warmup = load.warmup * load.parts
+    scheduled_ns = load.duration_ns + (round(warmup * 1e9 / load.rates_per_s[0]) if warmup else 0)
+    return max(scheduled_ns, round((load.count or 0) * gap_ns))
 
 
 def _gap_ns(case: Case) -> float:

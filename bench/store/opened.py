@@ -23,6 +23,8 @@ class OpenCase:
     client: str
     recipients: int
     key_prefix: str
+    begins: tuple[int, ...] = (0,)
+    """The first message of each part of its load, with which a warm-up begins."""
 
     @staticmethod
     def of(case: Case, key_prefix: str) -> OpenCase:
@@ -39,7 +41,12 @@ class OpenCase:
             client=case.client,
             recipients=case.message.recipients_each,
             key_prefix=key_prefix,
+            begins=tuple(case.load.begin(part) for part in range(case.load.parts)),
         )
+
+    def warms_up(self, seq: int) -> bool:
+        """Whether a message is one of a warm-up."""
+        return any(begin <= seq < begin + self.warmup for begin in self.begins)
 
 
 @dataclass(frozen=True, slots=True)

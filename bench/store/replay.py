@@ -239,7 +239,7 @@ def _unknown(case: OpenCase, seq: int, key: str) -> Sample:
         seq=seq,
         attempt=1,
         worker=NOT_KNOWN,
-        warmup=seq < case.warmup,
+        warmup=case.warms_up(seq),
         cold=False,
         due_ns=None,
         ready_ns=None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -29,33 +29,37 @@ N = TypeVar("N", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left of a run: of one that was cut off, or for the second stage of its gate."""
+    """What is left of a run: of one that was cut off, or after the first parts of its load."""
 
     manifest: Manifest
     next_seq: Mapping[str, int]
     """Case -> its first message that nobody can have sent; a case that is not in here has not begun."""
     ended: frozenset[str] = frozenset()
     earlier: Mapping[str, CaseRun] = field(default_factory=dict)
-    """Case -> its first stage; none where the first part was cut off."""
+    """Case -> its parts so far; none where it was cut off."""
 
     def first(self, case: str) -> int:
         """Where a case goes on."""
         return self.next_seq.get(case, 0)
 
     def joined(self, run: CaseRun) -> CaseRun:
-        """A case of which this is the second part; it says so. What one that was cut off cost nobody has
-        counted."""
+        """A case with its earlier parts. What one that was cut off cost nobody has counted; it says so."""
         first, earlier = self.first(run.id), self.earlier.get(run.id)
         if not first:
             return run
         if earlier is not None:
-            return _with_stage(earlier, run)
+            return _with_part(earlier, run)
         said = f"the run was cut off and gone on with at message {first}: its rate counts the time in between"
         return replace(run, cpu_ns=0, remark=_both(run.remark, said))
 
+    def after(self, begins: Mapping[str, int], runs: Iterable[CaseRun]) -> Left:
+        """The same once these have ended before the messages with which their next parts begin."""
+        earlier = {run.id: run for run in runs}
+        return replace(self, next_seq={**self.next_seq, **begins}, earlier={**self.earlier, **earlier})
 
-def _with_stage(earlier: CaseRun, run: CaseRun) -> CaseRun:
-    """Both stages of a case; where there is one figure for each, the worse one."""
+
+def _with_part(earlier: CaseRun, run: CaseRun) -> CaseRun:
+    """A case and its next part; where there is one figure for each, the worse one."""
     return replace(
         run,
         started_ns=earlier.started_ns,
@@ -65,7 +69,7 @@ def _with_stage(earlier: CaseRun, run: CaseRun) -> CaseRun:
         hiccup_p999_ns=_most(earlier.hiccup_p999_ns, run.hiccup_p999_ns),
         hiccup_max_ns=_most(earlier.hiccup_max_ns, run.hiccup_max_ns),
         mock_share=_most(earlier.mock_share, run.mock_share),
-        remark=_both(run.remark, "it ran in two stages: its rate counts the time between them"),
+        paused_ns=earlier.paused_ns + run.paused_ns + max(0, run.started_ns - earlier.ended_ns),
     )
 
 

@@ -350,7 +350,7 @@ def _new_folder(results: Path, scenario: str, started_at: datetime) -> Iterator[
 
 
 def _check_space(folder: Path, scenario: Scenario) -> None:
-    messages = sum((case.load.messages or 0) + case.load.warmup for case in scenario.cases)
+    messages = sum(case.load.count or 0 for case in scenario.cases)
     needed = 2 * messages * ROW_BYTES + SPARE_BYTES
     free = files.free_bytes(folder)
     if free < needed:

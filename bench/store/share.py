@@ -44,8 +44,8 @@ def open_log(path: Path, cleaner: Cleaner) -> LogWriter:
 def reservation(case: Case, first: int, share: Share) -> Reservation:
     """The next `RESERVATION` messages of a share of a case from `first` on, as far as there are any."""
     count = RESERVATION
-    if case.load.messages is not None:
-        count = min(count, len(range(first, case.load.warmup + case.load.messages, share.of)))
+    if case.load.count is not None:
+        count = min(count, len(range(first, case.load.count, share.of)))
     return Reservation(case.id, first, count, share.of)
 
 

@@ -95,7 +95,7 @@ def judged(pairs: Sequence[Pair]) -> Found:
 
 def _ratio(name: str, logs: Floats, p: float) -> Ratio:
     estimate, low, high = shift(logs)
-    least = detectable(high - low, LIMITS.effect[name], ALPHA / len(LIMITS.effect))
+    least = detectable(high - low, LIMITS.effect[name], ALPHA / len(LIMITS.effect), units=len(logs))
     return Ratio(name, math.exp(estimate), math.exp(low), math.exp(high), p, least)
 
 

@@ -1,0 +1,60 @@
+"""How the load of a gate is divided: into stages, and among the processes that each variant is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from bench.model import Case, Gate, Threshold
+from bench.scenario import known
+
+PROCESSES = 10
+"""Of each variant, where commands are compared and nothing is said: of fewer no order is improbable enough
+for a verdict."""
+MOST_PROCESSES = 100
+_ENDING = ("ramp", "steps")
+"""Loads whose rate is over at their end."""
+
+
+def usual_processes(cases: Sequence[Case], thresholds: Sequence[Threshold]) -> int:
+    """How many processes each variant is where nothing is said: one where they cannot be several."""
+    return 1 if _why_not_several(cases, thresholds) else PROCESSES
+
+
+def divided(cases: Sequence[Case], gate: Gate) -> tuple[Case, ...]:
+    """The cases with their loads in as many parts as each variant is processes."""
+    return tuple(replace(case, load=replace(case.load, parts=gate.processes)) for case in cases)
+
+
+def why_not_divided(
+    gate: Gate, cases: Sequence[Case], thresholds: Sequence[Threshold]
+) -> Iterator[tuple[str, str]]:
+    """What of a gate these cases do not allow: its key, and why. They are `divided` already."""
+    if gate.stages > 1 and (text := _why_not_parted(cases, thresholds, "a second stage")):
+        yield "stages", text
+    elif any((case.load.twice.count or 0) > known.MAX_MESSAGES for case in cases) and gate.stages > 1:
+        yield "stages", f"with its second stage a case makes more than {known.MAX_MESSAGES} messages"
+    if gate.processes == 1:
+        return
+    if text := _why_not_several(cases, thresholds):
+        yield "processes", text
+    elif not PROCESSES <= gate.processes <= MOST_PROCESSES:
+        yield "processes", f"takes 1, or {PROCESSES} to {MOST_PROCESSES}: of fewer nothing can be shown"
+
+
+def _why_not_several(cases: Sequence[Case], thresholds: Sequence[Threshold]) -> str:
+    if any(case.command is None for case in cases):
+        return "only what a command starts (server: CMD) can be started more than once"
+    return _why_not_parted(cases, thresholds, "a load for several processes")
+
+
+def _why_not_parted(cases: Sequence[Case], thresholds: Sequence[Threshold], what: str) -> str:
+    """Why these cases cannot be sent in parts; empty where they can."""
+    if any(case.load.messages is None for case in cases):
+        return f"{what} is counted in messages: give load.messages in place of load.duration"
+    models = {case.load.model for case in cases} & set(_ENDING)
+    if models:
+        return f"a load of {min(models)} is over at its end; {what} takes closed, constant or poisson"
+    if any(each.abort for each in thresholds):
+        return f"{what} and abort exclude each other: how many messages come is not known beforehand"
+    return ""
