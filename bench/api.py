@@ -32,7 +32,7 @@ from bench.guard import Guard, RealGuard, TargetClass
 from bench.hiccup import Hiccups, watching
 from bench.interleave import Interleaving, Place
 from bench.limits import allow_open_files
-from bench.mock.process import mock_process
+from bench.mock.process import mock_process, mocks_in_one_process
 from bench.mock.spec import MockSpec, Ready
 from bench.model import (
     Answer,
@@ -242,24 +242,41 @@ class _Runner:
         return replace(self, scenario=longer, left=Left(manifest, {}).after(so_far, manifest.cases))
 
     async def run_group(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
-        """Run one case, or several interleaved in time, against their targets; a mock that does not start
-        becomes its case's error."""
+        """Run one case, or several interleaved in time, against their targets; what does not start becomes
+        the error of its case, a mock that of all."""
         try:
             check_open_files(cases)
         except SetupError as error:
             return [replace(_not_run(case, self.clock()), error=str(error)) for case in cases]
         async with watching() as hiccups:
-            if len(cases) == 1:
-                runs = [await self._run_case(cases[0], progress[0], None)]
-            else:
-                runs = await self._interleaved(cases, progress)
+            runs = await self._against_mocks(cases, progress)
             return [await self._with_hiccups(run, hiccups) for run in runs]
+
+    async def _against_mocks(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
+        """The mocks of cases that are interleaved share a process, so that what the machine takes from one of
+        them it takes from all."""
+        mocked = [case for case in cases if case.target.kind is TargetKind.MOCK]
+        specs = [_mock_spec(case, self.writer, self._later_seed(case)) for case in mocked]
+        runs = list[CaseRun]()
+        try:
+            async with mocks_in_one_process(specs) as ready:
+                mocks = {case.id: each for case, each in zip(mocked, ready, strict=True)}
+                if len(cases) == 1:
+                    runs.append(await self._run_case(cases[0], progress[0], None, mocks))
+                else:
+                    runs.extend(await self._interleaved(cases, progress, mocks))
+        except SetupError as error:
+            runs = runs or [_not_run(case, self.clock()) for case in cases]
+            return [replace(run, error=run.error or str(error)) for run in runs]
+        return runs
 
     def _messages_left(self, case: Case) -> int | None:
         count = case.load.count
         return None if count is None else count - self.left.first(case.id)
 
-    async def _interleaved(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
+    async def _interleaved(
+        self, cases: Sequence[Case], progress: Sequence[Progress], mocks: Mapping[str, Ready]
+    ) -> list[CaseRun]:
         seed, first = case_seed(self.options.seed, cases[0]), self.left.first(cases[0].id)
         whole = Interleaving(len(cases), seed, self.clock.absolute, first)
         ended: dict[int, CaseRun] = {}
@@ -267,7 +284,7 @@ class _Runner:
         async def take_part(number: int) -> None:
             place = whole.place(number)
             try:
-                ended[number] = await self._run_case(cases[number], progress[number], place)
+                ended[number] = await self._run_case(cases[number], progress[number], place, mocks)
             finally:
                 whole.leave(number)
 
@@ -276,12 +293,14 @@ class _Runner:
                 tasks.start_soon(take_part, number)
         return [replace(ended[number], interleaved=len(cases)) for number in range(len(cases))]
 
-    async def _run_case(self, case: Case, progress: Progress, place: Place | None) -> CaseRun:
+    async def _run_case(
+        self, case: Case, progress: Progress, place: Place | None, mocks: Mapping[str, Ready]
+    ) -> CaseRun:
         seed = case_seed(self.options.seed, case)
-        later = self.options.seed + self.left.first(case.id)  # a mock must not draw the same times again
         ended: CaseRun | None = None
         try:
-            async with open_endpoint(case, self.writer, case_seed(later, case), self.stop) as (endpoint, pid):
+            later = self._later_seed(case)
+            async with open_endpoint(case, self.writer, later, self.stop, mocks) as (endpoint, pid):
                 self.writer.conceal(secrets_of(endpoint.auth))
                 mock_share = share_of(pid)
                 if case.workers == 1:
@@ -295,6 +314,10 @@ class _Runner:
         except SetupError as error:
             return replace(ended or _not_run(case, self.clock()), error=str(error))
         return ended
+
+    def _later_seed(self, case: Case) -> int:
+        """Of what stands at the other end: a later part must not draw the same times again."""
+        return case_seed(self.options.seed + self.left.first(case.id), case)
 
     async def _alone(
         self, case: Case, endpoint: Endpoint, seed: int, progress: Progress, place: Place | None
@@ -446,10 +469,10 @@ def conclude(folder: Path) -> tuple[Summary, Answer, bytes]:
 
 @asynccontextmanager
 async def open_endpoint(
-    case: Case, writer: RunWriter, seed: int, stop: Stop
+    case: Case, writer: RunWriter, seed: int, stop: Stop, mocks: Mapping[str, Ready]
 ) -> AsyncIterator[tuple[Endpoint, int | None]]:
-    """Where a case connects to, with the server, or the mock, and the shaper that it needs running meanwhile;
-    the process of mock or shaper.
+    """Where a case connects to, with the server and the shaper that it needs running meanwhile; the process
+    of shaper or mock. Those of `mocks`, by case, run already.
 
     Raises SetupError when one of them does not start.
     """
@@ -457,37 +480,19 @@ async def open_endpoint(
         output = writer.server_log(case)
         async with server_process(case.command, case.target.host, output, lambda: bool(stop)) as port:
             served = replace(case, command=None, target=replace(case.target, port=port))
-            async with open_endpoint(served, writer, seed, stop) as opened:
+            async with open_endpoint(served, writer, seed, stop, mocks) as opened:
                 yield opened
         return
     target = case.target
-    wire_log = str(writer.wire_log(case)) if case.network.shaped else None
     if target.kind is TargetKind.MOCK:
-        spec = MockSpec(
-            kind=str(case.transport),
-            provider=case.provider,
-            tls=case.tls.mode,
-            resume=case.tls.resume,
-            service_time=case.service_time,
-            rate_limit=case.rate_limit,
-            faults=case.faults,
-            byte_log=str(writer.byte_log(case)) if case.faults else None,
-            network=case.network,
-            seed=seed,
-            log=str(writer.mock_log(case)),
-            wire_log=wire_log,
-        )
-        if not case.mock_auth:
-            spec = replace(spec, auth_mechanisms=())
-        async with mock_process(spec) as ready:
-            yield _mock_endpoint(case, ready), ready.pid
+        yield _mock_endpoint(case, mocks[case.id]), mocks[case.id].pid
     elif case.network.shaped:
         spec = MockSpec(
             kind="relay",
             upstream=(target.host, target.port),
             network=case.network,
             seed=seed,
-            wire_log=wire_log,
+            wire_log=str(writer.wire_log(case)),
         )
         async with mock_process(spec) as ready:
             assert ready.smtp is not None
@@ -495,6 +500,24 @@ async def open_endpoint(
             yield endpoint, ready.pid
     else:
         yield _direct_endpoint(case, target), None
+
+
+def _mock_spec(case: Case, writer: RunWriter, seed: int) -> MockSpec:
+    spec = MockSpec(
+        kind=str(case.transport),
+        provider=case.provider,
+        tls=case.tls.mode,
+        resume=case.tls.resume,
+        service_time=case.service_time,
+        rate_limit=case.rate_limit,
+        faults=case.faults,
+        byte_log=str(writer.byte_log(case)) if case.faults else None,
+        network=case.network,
+        seed=seed,
+        log=str(writer.mock_log(case)),
+        wire_log=str(writer.wire_log(case)) if case.network.shaped else None,
+    )
+    return spec if case.mock_auth else replace(spec, auth_mechanisms=())
 
 
 def _direct_endpoint(case: Case, target: Target) -> Endpoint:

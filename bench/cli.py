@@ -793,7 +793,7 @@ async def _serve_mock(spec: MockSpec) -> None:
 
     async with anyio.create_task_group() as tasks:
         await tasks.start(obey_signals)  # whoever knows that it is ready may end it at once
-        await serve(spec, lambda ready: click.echo(ready.to_json()), stop)
+        await serve([spec], lambda ready: click.echo(ready[0].to_json()), stop)
         tasks.cancel_scope.cancel()
 
 

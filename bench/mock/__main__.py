@@ -1,7 +1,7 @@
 """`python -m bench.mock`: a mock that lives until its standard input ends.
 
-It reads a `MockSpec` as one JSON line, answers with one JSON line, the `Ready` or `{"error": text}`, and
-goes on until standard input ends, SIGTERM or SIGINT comes.
+It reads the `MockSpec` of each as one JSON line, answers with a JSON line for each, its `Ready`, or with one,
+`{"error": text}`, and goes on until standard input ends, SIGTERM or SIGINT comes.
 """
 
 from __future__ import annotations
@@ -14,18 +14,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 
 from bench.errors import BenchError
 from bench.mock.serve import serve
-from bench.mock.spec import MockSpec, Ready
+from bench.mock.spec import MockSpec, Ready, from_json
 
 
 def main() -> int:
     """Run; the exit code is the documented one of the error that ended it, or 0."""
     try:
-        spec = MockSpec.from_json(_read_line(sys.stdin.fileno()))
-        _runner()(_live(spec))
+        _runner()(_live(from_json(_read_line(sys.stdin.fileno()))))
     except BenchError as error:
         _say(json.dumps({"error": str(error)}))
         return int(error.exit_code)
@@ -40,25 +39,25 @@ def _runner() -> Callable[[Coroutine[None, None, None]], None]:
     return uvloop.run
 
 
-async def _live(spec: MockSpec) -> None:
+async def _live(specs: Sequence[MockSpec]) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     watch = threading.Thread(target=_watch, args=(loop, stop), daemon=True)
     watch.start()
-    await serve(spec, _announce, stop)
+    await serve(specs, _announce, stop)
 
 
-def _announce(ready: Ready) -> None:
+def _announce(ready: Sequence[Ready]) -> None:
     gc.collect()
     gc.freeze()  # what has been imported stays; the collector need not look at it while messages come
-    _say(ready.to_json())
+    _say("\n".join(each.to_json() for each in ready))
 
 
-def _say(line: str) -> None:
+def _say(lines: str) -> None:
     """Where nobody listens any more standard input has ended, too, which is what ends the mock."""
     with contextlib.suppress(BrokenPipeError):
-        os.write(1, line.encode() + b"\n")
+        os.write(1, lines.encode() + b"\n")
 
 
 def _read_line(descriptor: int) -> str:

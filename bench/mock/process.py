@@ -1,4 +1,4 @@
-"""A mock in a process of its own, as `run` uses it: its CPU time must not be the generator's."""
+"""Mocks in a process of their own, as `run` uses them: their CPU time must not be the generator's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from bench.errors import BenchError, ExitCode, RefusedError, SetupError, UsageError
-from bench.mock.spec import MockSpec, Ready
+from bench.mock.spec import MockSpec, Ready, to_json
 
 START_S = 20.0
 STOP_S = 5.0
@@ -25,12 +25,22 @@ _ERRORS: dict[int, type[BenchError]] = {ExitCode.REFUSED: RefusedError, ExitCode
 
 @asynccontextmanager
 async def mock_process(spec: MockSpec) -> AsyncIterator[Ready]:
-    """Start the mock of `spec` and end it with the block; its logs are complete after that.
+    """The mock of one `spec`; see `mocks_in_one_process`."""
+    async with mocks_in_one_process([spec]) as (ready,):
+        yield ready
 
-    It is ended by closing its standard input, so it goes even if this process is killed; what does not go
-    within STOP_S is killed. Raises SetupError when it does not start, or RefusedError or UsageError where
-    that is why; SetupError too when it ended otherwise than in order, as its logs may then lack something.
+
+@asynccontextmanager
+async def mocks_in_one_process(specs: Sequence[MockSpec]) -> AsyncIterator[Sequence[Ready]]:
+    """Start the mock of each of `specs`, if any, and end them with the block; their logs are complete then.
+
+    The process is ended by closing its standard input, so it goes even if this process is killed; what does
+    not go within STOP_S is killed. Raises SetupError when it does not start, or RefusedError or UsageError
+    where that is why; SetupError too when it ended otherwise than in order, as logs may then lack something.
     """
+    if not specs:
+        yield []
+        return
     process = await anyio.open_process(
         [sys.executable, "-P", "-m", "bench.mock"],  # -P: a folder `bench` where the user works is not ours
         stdin=subprocess.PIPE,
@@ -42,7 +52,7 @@ async def mock_process(spec: MockSpec) -> AsyncIterator[Ready]:
     assert process.stdout is not None
     words = BufferedByteReceiveStream(process.stdout)
     try:
-        yield await _start(process, words, spec)
+        yield await _start(process, words, specs)
         with anyio.CancelScope(shield=True):
             await _stop(process)
             if process.returncode != 0:
@@ -58,20 +68,26 @@ def _python_path() -> str:
     return os.pathsep.join(filter(None, (ours, os.environ.get("PYTHONPATH"))))
 
 
-async def _start(process: Process, words: BufferedByteReceiveStream, spec: MockSpec) -> Ready:
+async def _start(
+    process: Process, words: BufferedByteReceiveStream, specs: Sequence[MockSpec]
+) -> Sequence[Ready]:
     assert process.stdin is not None
     try:
         with anyio.fail_after(START_S):
-            await process.stdin.send(spec.to_json().encode() + b"\n")
-            line = await words.receive_until(b"\n", LINE_LIMIT_BYTES)
-            shape = json.loads(line)
-            if "error" in shape:
-                raise _ERRORS.get(await process.wait(), SetupError)(shape["error"])
-            return Ready.from_json(line.decode())
+            await process.stdin.send(to_json(specs).encode() + b"\n")
+            return [await _said(process, words) for _ in specs]
     except TimeoutError:
         raise SetupError(f"the mock was not ready within {START_S:g} s") from None
     except (anyio.IncompleteRead, anyio.BrokenResourceError, anyio.DelimiterNotFound, ValueError) as error:
         raise SetupError("the mock ended before it was ready; its own words stand above") from error
+
+
+async def _said(process: Process, words: BufferedByteReceiveStream) -> Ready:
+    line = await words.receive_until(b"\n", LINE_LIMIT_BYTES)
+    shape = json.loads(line)
+    if "error" in shape:
+        raise _ERRORS.get(await process.wait(), SetupError)(shape["error"])
+    return Ready.from_json(line.decode())
 
 
 async def _stop(process: Process) -> None:

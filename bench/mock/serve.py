@@ -8,7 +8,7 @@ import secrets
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -43,17 +43,20 @@ class Stop(Protocol):
     async def wait(self) -> object: ...
 
 
-async def serve(spec: MockSpec, ready: Callable[[Ready], None], stop: Stop) -> None:
-    """Be the mock of `spec`: call `ready` once it listens and return soon after `stop` is set.
+async def serve(specs: Sequence[MockSpec], ready: Callable[[Sequence[Ready]], None], stop: Stop) -> None:
+    """Be the mock of each of `specs`: call `ready` once all of them listen, with what each has to say, and
+    return soon after `stop` is set.
 
     Raises RefusedError for an address it must not use, SetupError where it cannot listen, StorageError
     where a log cannot be written.
     """
-    _check_addresses(spec)
+    for spec in specs:
+        _check_addresses(spec)
     async with AsyncExitStack() as stack:
-        house = await stack.enter_async_context(_house(spec))
-        ready(await _start(house, stack))
-        await _flush_until(house, stop)
+        alarm = stack.enter_context(Alarm(early_ns=EARLY_NS))
+        houses = [await stack.enter_async_context(_house(spec, alarm)) for spec in specs]
+        ready([await _start(house, stack) for house in houses])
+        await _flush_until(houses, stop)
 
 
 class _House:
@@ -77,12 +80,11 @@ class _House:
 
 
 @asynccontextmanager
-async def _house(spec: MockSpec) -> AsyncIterator[_House]:
+async def _house(spec: MockSpec, alarm: Alarm) -> AsyncIterator[_House]:
     with (
         TakenLog(spec.log) as log,
         WireLog(spec.wire_log) as wire_log,
         ByteLog(spec.byte_log) as byte_log,
-        Alarm(early_ns=EARLY_NS) as alarm,
     ):
         house = _House(spec, alarm, log, wire_log, byte_log)
         if spec.kind == "relay" or spec.tls is TlsMode.NONE:
@@ -94,16 +96,17 @@ async def _house(spec: MockSpec) -> AsyncIterator[_House]:
             yield house
 
 
-async def _flush_until(house: _House, stop: Stop) -> None:
+async def _flush_until(houses: Sequence[_House], stop: Stop) -> None:
     while True:
         try:
             async with asyncio.timeout(FLUSH_S):
                 await stop.wait()
                 return
         except TimeoutError:
-            house.log.flush()
-            house.wire_log.flush()
-            house.byte_log.flush()
+            for house in houses:
+                house.log.flush()
+                house.wire_log.flush()
+                house.byte_log.flush()
 
 
 async def _start(house: _House, stack: AsyncExitStack) -> Ready:

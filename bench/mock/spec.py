@@ -1,9 +1,9 @@
-"""What a mock process is asked to be, and what it says once it is: one JSON line each way."""
+"""What a mock process is asked to be, and what it says once it is, in lines of JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 
 from bench.errors import UsageError
@@ -60,23 +60,26 @@ class MockSpec:
         if (self.kind == "relay") != (self.upstream is not None):
             raise UsageError("a relay, and only a relay, needs an upstream")
 
-    def to_json(self) -> str:
-        """One line without its line end."""
-        return json.dumps(asdict(self), default=_text)
 
-    @staticmethod
-    def from_json(text: str) -> MockSpec:
-        """Read `to_json` back; fields left out take their defaults. Raises UsageError."""
-        try:
-            values = json.loads(text)
-            if not isinstance(values, dict):
-                raise TypeError("not an object")
-            return _spec_from(values)
-        except (ValueError, TypeError, KeyError) as error:
-            raise UsageError(f"the mock's specification is wrong: {error}") from error
+def to_json(specs: Sequence[MockSpec]) -> str:
+    """One line without its line end."""
+    return json.dumps([asdict(spec) for spec in specs], default=_text)
 
 
-def _spec_from(values: dict[str, object]) -> MockSpec:
+def from_json(text: str) -> list[MockSpec]:
+    """Read `to_json` back; fields left out take their defaults. Raises UsageError."""
+    try:
+        values = json.loads(text)
+        if not isinstance(values, list):
+            raise TypeError("not a list")
+        return [_spec_from(each) for each in values]
+    except (ValueError, TypeError, KeyError) as error:
+        raise UsageError(f"the mock's specification is wrong: {error}") from error
+
+
+def _spec_from(values: object) -> MockSpec:
+    if not isinstance(values, dict):
+        raise TypeError("not an object")
     readers = {
         "tls": _tls,
         "service_time": _service_time,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bench.errors import SetupError
-from bench.mock.process import mock_process
-from bench.mock.spec import MockSpec
+from bench.mock.process import mocks_in_one_process
+from bench.mock.spec import MockSpec, Ready
 from bench.providers import PROVIDERS
 from tests.integration.test_cli import sendbench
 from tests.runs import Finished, run_text
@@ -78,19 +80,34 @@ matrix: {target: [mock, "smtp://127.0.0.1:9"]}
     assert (mock.counts.accepted, nobody.counts.accepted, nobody.counts.failed) == (20, 0, 20)
 
 
-def test_one_whose_mock_does_not_start_is_recorded_and_the_other_runs(
+def test_where_the_mocks_do_not_start_every_case_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def starts(spec: MockSpec) -> object:
-        if spec.kind == "api":
-            raise SetupError("no mock today")
-        return mock_process(spec)
+    def starts(specs: Sequence[MockSpec]) -> object:
+        raise SetupError(f"no mocks today, not even {len(specs)}")
 
-    monkeypatch.setattr("bench.api.mock_process", starts)
+    monkeypatch.setattr("bench.api.mocks_in_one_process", starts)
     load = "load: {model: constant, rate: 100/s, messages: 20}\n"
-    smtp, other = run_text(HEAD + TRANSPORTS + load, tmp_path).summary.cases
-    assert (smtp.counts.accepted, smtp.error) == (20, None)
-    assert (other.counts.attempted, other.error) == (0, "no mock today")
+    cases = run_text(HEAD + TRANSPORTS + load, tmp_path).summary.cases
+    assert [case.counts.attempted for case in cases] == [0, 0]
+    assert [case.error for case in cases] == ["no mocks today, not even 2"] * 2
+
+
+def test_mocks_of_one_comparison_share_a_process(tmp_path: Path) -> None:
+    """What the machine takes from one of them it takes from all: no variant is slower by its place on it."""
+    asked: list[int] = []
+
+    @asynccontextmanager
+    async def counted(specs: Sequence[MockSpec]) -> AsyncIterator[Sequence[Ready]]:
+        async with mocks_in_one_process(specs) as ready:
+            asked.extend(each.pid for each in ready)
+            yield ready
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.api.mocks_in_one_process", counted)
+        cases = run_text(HEAD + TRANSPORTS + "load: {model: closed, messages: 10}\n", tmp_path).summary.cases
+    assert (len(asked), len(set(asked))) == (2, 1)
+    assert all(case.referee is not None and case.referee.unaccounted == 0 for case in cases)
 
 
 def test_all_nine_are_compared_on_the_mock(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from bench.errors import RefusedError, SetupError, UsageError
 from bench.mock.log import read_taken
 from bench.mock.process import mock_process
 from bench.mock.serve import serve
-from bench.mock.spec import MockSpec, Ready
+from bench.mock.spec import MockSpec, Ready, to_json
 from bench.model import Network, ServiceTime, TlsMode
 from tests.integration.peers import wait_until
 from tests.loops import BOTH_LOOPS
@@ -314,7 +314,7 @@ def start(spec: MockSpec) -> tuple[subprocess.Popen[bytes], Ready]:
     )
     assert process.stdin is not None
     assert process.stdout is not None
-    process.stdin.write(spec.to_json().encode() + b"\n")
+    process.stdin.write(to_json([spec]).encode() + b"\n")
     process.stdin.flush()
     return process, Ready.from_json(process.stdout.readline().decode())
 
@@ -344,18 +344,18 @@ def test_the_mock_whose_run_was_killed_before_it_was_ready_ends_without_a_word()
     )  # fmt: skip
     assert process.stdout is not None
     process.stdout.close()
-    _, errors = process.communicate(MockSpec("smtp").to_json().encode() + b"\n", timeout=20)
+    _, errors = process.communicate(to_json([MockSpec("smtp")]).encode() + b"\n", timeout=20)
     assert (process.returncode, errors) == (0, b"")
 
 
 @pytest.mark.parametrize(
     ("line", "code", "says"),
     [
-        (b'{"kind": "smtp", "host": "0.0.0.0"}\n', 5, "this machine alone"),
-        (b'{"kind": "nonsense"}\n', 2, "unknown kind"),
+        (b'[{"kind": "smtp", "host": "0.0.0.0"}]\n', 5, "this machine alone"),
+        (b'[{"kind": "nonsense"}]\n', 2, "unknown kind"),
         (b"", 2, "specification is wrong"),
-        (b'{"kind": "smtp", "provider": "nobody"}\n', 2, "unknown provider 'nobody'"),
-        (b'{"kind": "smtp", "log": "/nowhere/at/all"}\n', 3, "cannot write the log"),
+        (b'[{"kind": "smtp", "provider": "nobody"}]\n', 2, "unknown provider 'nobody'"),
+        (b'[{"kind": "smtp", "log": "/nowhere/at/all"}]\n', 3, "cannot write the log"),
     ],
 )
 def test_what_it_cannot_do_it_says_in_one_line(line: bytes, code: int, says: str) -> None:
@@ -450,7 +450,7 @@ def test_all_at_once_and_a_relay(tmp_path: Path) -> None:
 def test_a_warning_where_others_can_reach_it() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "bench.mock"], cwd=ROOT, timeout=20, check=True, capture_output=True,
-        input=MockSpec("smtp", host="0.0.0.0", listen_any=True).to_json().encode() + b"\n",
+        input=to_json([MockSpec("smtp", host="0.0.0.0", listen_any=True)]).encode() + b"\n",
     )  # fmt: skip
     assert b"warning: the mock can be reached by other machines at 0.0.0.0" in done.stderr
     assert json.loads(done.stdout)["smtp"]["host"] == "0.0.0.0"
@@ -465,7 +465,7 @@ def test_a_mock_whose_run_was_killed_before_it_was_ready_goes_quietly() -> None:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdout.close()
-        process.stdin.write(MockSpec("smtp").to_json().encode() + b"\n")
+        process.stdin.write(to_json([MockSpec("smtp")]).encode() + b"\n")
         process.stdin.close()
         assert process.stderr is not None
         assert process.stderr.read() == b""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import asyncio
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,10 +23,10 @@ def refuse_sockets(*_: object, **__: object) -> None:
 
 
 def start(spec: MockSpec) -> None:
-    def ready(_: Ready) -> None:
+    def ready(_: Sequence[Ready]) -> None:
         raise AssertionError("it started")
 
-    asyncio.run(serve(spec, ready, asyncio.Event()))
+    asyncio.run(serve([spec], ready, asyncio.Event()))
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "10.0.0.1", "8.8.8.8", "example.com", ""])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bench.errors import UsageError
-from bench.mock.spec import Credentials, MockSpec, Ready
+from bench.mock.spec import Credentials, MockSpec, Ready, from_json, to_json
 from bench.model import Auth, Network, Secret, ServiceTime, TlsMode
 
 
@@ -24,38 +24,39 @@ from bench.model import Auth, Network, Secret, ServiceTime, TlsMode
     ],
 )  # fmt: skip
 def test_a_specification_comes_back_as_it_was(spec: MockSpec) -> None:
-    line = spec.to_json()
+    line = to_json([spec, MockSpec("api")])
     assert "\n" not in line
-    assert MockSpec.from_json(line) == spec
+    assert from_json(line) == [spec, MockSpec("api")]
 
 
 def test_what_is_left_out_takes_its_default() -> None:
-    assert MockSpec.from_json('{"kind": "api"}') == MockSpec("api")
+    assert from_json('[{"kind": "api"}]') == [MockSpec("api")]
 
 
 @pytest.mark.parametrize(
     ("line", "says"),
     [
         ("", "specification is wrong"),
-        ("[]", "not an object"),
-        ("{}", "kind"),
-        ('{"kind": "ftp"}', "unknown kind of mock 'ftp'"),
-        ('{"kind": "relay"}', "needs an upstream"),
-        ('{"kind": "smtp", "upstream": ["127.0.0.1", 25]}', "only a relay"),
-        ('{"kind": "smtp", "colour": 1}', "unknown field 'colour'"),
-        ('{"kind": "smtp", "port": "x"}', "port: not int"),
-        ('{"kind": "smtp", "log": 1}', "log: not a path"),
-        ('{"kind": "smtp", "tls": "sometimes"}', "sometimes"),
-        ('{"kind": "smtp", "network": {"rtt_ns": "x"}}', "object of numbers"),
-        ('{"kind": "smtp", "network": {}}', "rtt_ns"),
-        ('{"kind": "smtp", "service_time": 5}', "service_time"),
-        ('{"kind": "smtp", "auth_mechanisms": "PLAIN"}', "not a list"),
-        ('{"kind": "relay", "upstream": ["127.0.0.1"]}', "not a host and a port"),
+        ("{}", "not a list"),
+        ("[[]]", "not an object"),
+        ("[{}]", "kind"),
+        ('[{"kind": "ftp"}]', "unknown kind of mock 'ftp'"),
+        ('[{"kind": "relay"}]', "needs an upstream"),
+        ('[{"kind": "smtp", "upstream": ["127.0.0.1", 25]}]', "only a relay"),
+        ('[{"kind": "smtp", "colour": 1}]', "unknown field 'colour'"),
+        ('[{"kind": "smtp", "port": "x"}]', "port: not int"),
+        ('[{"kind": "smtp", "log": 1}]', "log: not a path"),
+        ('[{"kind": "smtp", "tls": "sometimes"}]', "sometimes"),
+        ('[{"kind": "smtp", "network": {"rtt_ns": "x"}}]', "object of numbers"),
+        ('[{"kind": "smtp", "network": {}}]', "rtt_ns"),
+        ('[{"kind": "smtp", "service_time": 5}]', "service_time"),
+        ('[{"kind": "smtp", "auth_mechanisms": "PLAIN"}]', "not a list"),
+        ('[{"kind": "relay", "upstream": ["127.0.0.1"]}]', "not a host and a port"),
     ],
 )
 def test_a_wrong_specification_says_what_is_wrong(line: str, says: str) -> None:
     with pytest.raises(UsageError, match=says):
-        MockSpec.from_json(line)
+        from_json(line)
 
 
 READY = Ready(
