@@ -61,7 +61,8 @@ def _compare(
     measure = measure_of(*cases)
     rows = {case.id: frame[frame["case"].eq(case.id)] for case in cases}
     times = {case.id: observed(rows[case.id], measure) for case in cases}
-    parts = {case.id: parts_of(rows[case.id], case) for case in cases if case.parts > 1}
+    several = gate is not None and gate.processes > 1  # else the parts are stages
+    parts = {case.id: parts_of(rows[case.id], case) for case in cases} if several else None
     return compare_times(name, measure, times, gate, looks, parts)
 
 

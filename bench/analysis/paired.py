@@ -316,7 +316,7 @@ def detectable(
 
 
 def _student(p: float, freedom: int) -> float:
-    """A quantile of Student's t, to a percent from 9 degrees on (Abramowitz and Stegun, 26.7.5)."""
+    """A quantile of Student's t, to 1.5 % from 9 degrees on (Abramowitz and Stegun, 26.7.5)."""
     z = NormalDist().inv_cdf(p)
     return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
 

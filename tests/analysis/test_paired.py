@@ -16,6 +16,7 @@ from bench.analysis.paired import (
     UNITS,
     Levelled,
     Strata,
+    _student,
     compare_strata,
     detectable,
     holm,
@@ -241,3 +242,48 @@ def test_the_curve_ends_where_nothing_is_judged_and_where_messages_are_lost() ->
     b[np.random.default_rng(2).random(len(b)) < 0.25] = math.inf
     strata = strata_of(a, b)
     assert [each.q for each in shift(strata, compare_strata(strata, None)[0])][-1] == 0.7
+
+
+def test_no_stratum_has_messages_of_two_processes() -> None:
+    a, b = sides(320)
+    processes = np.repeat(np.arange(10), [40, 20, *[32] * 7, 36])
+    strata = stratify(a, b, (processes, processes))
+    assert strata is None, "nine have a stratum: 225 messages"
+    a, b = sides(340)
+    processes = np.repeat(np.arange(10), [52, 20, *[32] * 7, 44])
+    strata = stratify(a, b, (processes, processes))
+    assert strata is not None
+    assert list(strata.units) == [0, 0, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert list(strata.a[1]) == list(a[25:50])
+    assert list(strata.b[2]) == list(b[72:97])
+    assert strata.flipped == 10
+
+
+def test_what_one_process_has_by_chance_is_not_taken_for_its_code() -> None:
+    """Alike but for their processes, one side's being slower: as messages that is sure, as processes it is not."""
+    rng = np.random.default_rng(5)
+    count, processes = 1000, 10
+    parts = np.arange(count) * processes // count
+    apart = np.array([1.25, 1.2, 0.9, 1.1, 0.95, 1.3, 0.9, 1.0, 1.2, 0.85])
+    a, b = rng.lognormal(0, 0.1, count), rng.lognormal(0, 0.1, count) * apart[parts]
+    told = {"p50": 0.0, "p95": 0.0, "p99": 0.0}
+    as_one, as_ten = (
+        compare_strata(strata, told)[0][0]
+        for strata in (stratify(a, b), stratify(a, b, (parts, parts)))
+        if strata
+    )
+    assert as_one.p is not None
+    assert as_ten.p is not None
+    assert as_one.p < 0.001 < 0.05 < as_ten.p
+    assert as_ten.low is not None
+    assert as_one.low is not None
+    assert as_ten.low < 1.0 < as_one.low
+    assert (as_ten.detectable or 0) > 2 * (as_one.detectable or 0)
+
+
+@pytest.mark.parametrize(
+    ("p", "freedom", "quantile"),
+    [(0.975, 9, 2.262), (0.995, 9, 3.250), (0.999, 9, 4.297), (0.975, 199, 1.972)],
+)
+def test_quantiles_of_t_are_those_of_the_tables(p: float, freedom: int, quantile: float) -> None:
+    assert _student(p, freedom) == pytest.approx(quantile, rel=0.01)

@@ -44,6 +44,12 @@ def _covered(noise: str, change: str, count: int) -> Found:
     return {**simulated.covered(noise, change, count, COVERAGE_ROUNDS)}
 
 
+def _processes() -> Found:
+    alarms, as_one = simulated.by_processes("none", 1000, ROUNDS)
+    seen, _ = simulated.by_processes("all +5 %", 3000, POWER_ROUNDS)
+    return {"alarms": alarms, "as_one": as_one, "seen": seen}
+
+
 def _cost() -> Found:
     seconds, peak_mib = simulated.large_decision(1_000_000)
     return {"small_s": simulated.decision_s(5_000), "large_s": seconds, "large_mib": peak_mib}
@@ -63,6 +69,7 @@ PARTS: Mapping[str, Callable[[], Found]] = {
     "two stages": lambda: {
         "rounds": ROUNDS, "by_noise": {n: simulated.two_stages(n, 1000, ROUNDS) for n in NOISES},
     },
+    "several processes": _processes,
     **{name: partial(_covered, *what) for name, what in COVERAGE.items()},
     "percentiles": lambda: {
         f"p{q * 100:g} of {n}": simulated.percentile_coverage(q, n, 20_000) for q, n in PERCENTILES

@@ -6,8 +6,10 @@ import os
 import platform
 from collections.abc import Iterable, Mapping
 
+from bench.scenario.gates import PROCESSES
 from tests.gate.noise import NOISES
 from tests.gate.rules import RULES
+from tests.gate.simulated import APART
 from tests.resumable import Found
 
 ROUNDS = 2_000
@@ -78,6 +80,7 @@ def render(state: Mapping[str, Found], parts: Iterable[str]) -> tuple[str, bool]
     page.lines += ["", "## Power: B is slower, by a planted amount"]
     page.table("data", "planted", "messages a side", "comparisons", *RULES, "asked of sendbench", "")
     _power(page, state)
+    _several_processes(page, state)
     _coverage(page, state)
     _costs(page, state)
     if missing:
@@ -100,6 +103,22 @@ def _simulated_alike(page: Page, state: Mapping[str, Found]) -> None:
                 f"simulated, {noise}, both stages", 2000, ROUNDS, f"{alarms} ({alarms / ROUNDS:.1%})",
                 *[""] * (len(RULES) - 1), f"<= {ALARMS_ALLOWED}", held=int(alarms) <= ALARMS_ALLOWED,
             )  # fmt: skip
+
+
+def _several_processes(page: Page, state: Mapping[str, Found]) -> None:
+    if found := state.get("several processes"):
+        alarms, as_one = _number(found, "alarms"), _number(found, "as_one")
+        seen = _number(found, "seen")
+        page.lines += [
+            "",
+            f"## Servers that are started anew: {PROCESSES} processes a side, apart by {APART:.0%} by chance",
+        ]
+        page.table("planted", "messages a side", "comparisons", "sendbench", "as if one", "asked", "")
+        page.row(
+            "none", 1000, ROUNDS, f"{alarms} ({alarms / ROUNDS:.1%})", f"{as_one} ({as_one / ROUNDS:.1%})",
+            f"<= {ALARMS_ALLOWED}", held=alarms <= ALARMS_ALLOWED,
+        )  # fmt: skip
+        page.row("all +5 %", 3000, POWER_ROUNDS, f"{seen} ({seen / POWER_ROUNDS:.1%})", "", "")
 
 
 def _power(page: Page, state: Mapping[str, Found]) -> None:

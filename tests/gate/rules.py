@@ -9,16 +9,27 @@ from statistics import NormalDist
 import numpy as np
 
 from bench.analysis.gate import judge
-from bench.analysis.paired import ALPHA, LEAST, QUANTILES, Levelled, holm, p_value, slower_pairs, stratify
+from bench.analysis.paired import (
+    ALPHA,
+    LEAST,
+    QUANTILES,
+    Ints,
+    Levelled,
+    holm,
+    p_value,
+    slower_pairs,
+    stratify,
+)
 from bench.model import DEFAULT_LIMITS, Paired, Ratio, Verdict
 from tests.gate.noise import Floats
 
 Rule = Callable[[Floats, Floats], bool]
 
 
-def ours(a: Floats, b: Floats, alpha: float = ALPHA) -> bool:
-    """Whether the gate finds a regression; without the intervals, which do not decide that."""
-    strata = stratify(a, b)
+def ours(a: Floats, b: Floats, alpha: float = ALPHA, parts: Ints | None = None) -> bool:
+    """Whether the gate finds a regression; without the intervals, which do not decide that. `parts`: the
+    process that each message of a side was sent to."""
+    strata = stratify(a, b, None if parts is None else (parts, parts))
     assert strata is not None
     levelled = Levelled(strata)
     found = {

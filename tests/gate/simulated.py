@@ -18,10 +18,13 @@ from bench.analysis.gate import LOOKS
 from bench.analysis.paired import QUANTILES, Levelled, compare_strata, interval, stratify
 from bench.analysis.quantiles import interval_ranks
 from bench.model import DEFAULT_LIMITS
+from bench.scenario.gates import PROCESSES
 from tests.gate.noise import ALL_5, NOISES, SAME, Change, base, tail_10, two_sides
 from tests.gate.rules import RULES, ours
 
-PROCESSES = 2
+CORES = 2
+APART = 0.03
+"""Two processes of one program differ by so much, in logarithms: one standard deviation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,10 @@ def _alarms(noise: str, change: str, count: int, rounds: int, seed: int) -> dict
 
 def alarms(noise: str, change: str, count: int, rounds: int) -> Alarms:
     """So many comparisons, and who calls B slower."""
-    shares = [rounds // PROCESSES + (number < rounds % PROCESSES) for number in range(PROCESSES)]
-    with ProcessPoolExecutor(PROCESSES) as pool:
+    shares = [rounds // CORES + (number < rounds % CORES) for number in range(CORES)]
+    with ProcessPoolExecutor(CORES) as pool:
         work = partial(_alarms, noise, change, count)
-        parts = list(pool.map(work, shares, range(100, 100 + PROCESSES)))
+        parts = list(pool.map(work, shares, range(100, 100 + CORES)))
     return Alarms(noise, change, count, rounds, {name: sum(part[name] for part in parts) for name in RULES})
 
 
@@ -67,6 +70,29 @@ def two_stages(noise: str, count: int, rounds: int, seed: int = 7) -> int:
         a, b = two_sides(NOISES[noise], 2 * count, SAME, rng)
         found += ours(a[:count], b[:count], LOOKS[0]) or ours(a, b, LOOKS[1])
     return found
+
+
+def _by_processes(change: str, count: int, rounds: int, seed: int) -> tuple[int, int]:
+    planted, rng = _change(change, "quiet"), np.random.default_rng(seed)
+    parts = np.arange(count) * PROCESSES // count
+    found = [0, 0]
+    for _ in range(rounds):
+        a, b = (
+            side * np.exp(rng.normal(0, APART, PROCESSES))[parts]
+            for side in two_sides(NOISES["quiet"], count, planted, rng)
+        )
+        found[0] += ours(a, b, parts=parts)
+        found[1] += ours(a, b)
+    return found[0], found[1]
+
+
+def by_processes(change: str, count: int, rounds: int) -> tuple[int, int]:
+    """How many of so many comparisons call B slower where each side is `PROCESSES` processes that differ by
+    chance (log-normal, by `APART`): with the process as the unit, and with messages as if it were one."""
+    with ProcessPoolExecutor(CORES) as pool:
+        work = partial(_by_processes, change, count, rounds // CORES)
+        parts = list(pool.map(work, range(200, 200 + CORES)))
+    return sum(part[0] for part in parts), sum(part[1] for part in parts)
 
 
 # ------------------------------------------------------------------------- coverage
@@ -93,8 +119,8 @@ def _covered(noise: str, change: str, count: int, rounds: int, seed: int) -> dic
 
 def covered(noise: str, change: str, count: int, rounds: int) -> dict[str, float]:
     """How often the interval of each ratio held the planted one."""
-    shares = [rounds // PROCESSES] * PROCESSES
-    with ProcessPoolExecutor(PROCESSES) as pool:
+    shares = [rounds // CORES] * CORES
+    with ProcessPoolExecutor(CORES) as pool:
         parts = list(pool.map(partial(_covered, noise, change, count), shares, (11, 12)))
     return {name: sum(part[name] for part in parts) / sum(shares) for name in QUANTILES}
 

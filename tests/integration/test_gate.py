@@ -13,6 +13,7 @@ import pytest
 from bench import servers
 from bench.cli import commands
 from bench.errors import ExitCode
+from bench.store import open_run
 from tests.integration.peers import wait_until
 from tests.integration.test_cli import ENVIRONMENT, command, latest, sendbench
 from tests.integration.test_servers import running
@@ -192,4 +193,64 @@ def test_nothing_is_left_behind_after_an_interrupt(folder: Path, ready: bool) ->
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == ExitCode.SIGINT, output
+    assert not running(folder)
+
+
+def test_each_variant_is_several_processes_one_after_another(folder: Path) -> None:
+    done = gate(folder, mock(folder, "20ms"), mock(folder, "26ms"), "--json", "--processes", "10")
+    assert done.returncode == ExitCode.THRESHOLD_FAILED, done.stdout + done.stderr
+    answer = json.loads(done.stdout)
+    (found,) = answer["comparisons"]
+    assert (found["processes"], found["pairs"][0]["count"]) == (10, 250), "of 30 messages each, 25"
+    assert [case["counts"]["accepted"] for case in answer["cases"]] == [300, 300]
+    for number in (0, 1):
+        said = (latest(folder) / f"server-{number:03d}.log").read_text().splitlines()
+        assert len({json.loads(line)["pid"] for line in said}) == 10
+    stored = open_run(latest(folder))
+    for run, mine in zip(stored.manifest.cases, ("20ms", "26ms"), strict=True):
+        assert (run.parts, run.scheduled) == (10, 300)
+        rows = [row for row in stored.table().to_pylist() if row["case"] == run.id]
+        assert sorted(row["seq"] for row in rows) == list(range(10 * 34))
+        assert {row["seq"] % 34 for row in rows if row["warmup"]} == {0, 1, 2, 3}
+        assert len((folder / f"{mine}.log").read_text().splitlines()) == 340, "each was taken once"
+        between_ns = run.ended_ns - run.started_ns - run.took_ns
+        assert between_ns > 9 * 50_000_000, "starting a server is no time of its messages"
+    assert "from 10 processes each" in sendbench("report", str(latest(folder)), folder=folder).stdout
+    assert not running(folder)
+
+
+def test_one_of_the_processes_does_not_start(folder: Path) -> None:
+    """The third start of head fails: nothing is said of the rest, and of the whole nothing either."""
+    script = folder / "flaky.sh"
+    script.write_text(
+        f"echo >> {folder}/starts\n[ $(wc -l < {folder}/starts) -lt 3 ] && exec {mock(folder, '20ms')}\n"
+    )
+    flaky = f"sh {script} {{port}}"
+    script.write_text(script.read_text().replace("{port}", "$1"))
+    done = gate(folder, mock(folder, "20ms"), flaky)
+    assert done.returncode == ExitCode.INVALID, done.stdout + done.stderr
+    base, head = open_run(latest(folder)).manifest.cases
+    assert base.error == "the comparison ended with part 3 of 12"
+    assert head.error is not None
+    assert head.error.startswith("the server ended before it was ready")
+    assert not running(folder)
+
+
+def test_stopped_between_its_processes_nothing_is_left_over(folder: Path) -> None:
+    arguments = command(
+        "gate", "sign-up.yaml", "--base", mock(folder, "20ms"), "--head", mock(folder, "20ms")
+    )
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(arguments, cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
+    log = folder / "results" / "latest" / "server-001.log"
+    wait_until(lambda: log.exists() and log.read_text().count("\n") >= 3, "the third process")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    assert process.returncode == ExitCode.SIGINT
+    stored = open_run(latest(folder))
+    assert stored.manifest.state == "aborted"
+    for case in stored.manifest.cases:
+        rows = [row["seq"] for row in stored.table().to_pylist() if row["case"] == case.id]
+        assert sorted(rows) == list(range(300 + 12 * 4)), "what was not sent is on record as dropped"
+        assert case.scheduled == 300
     assert not running(folder)

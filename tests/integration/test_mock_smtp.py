@@ -211,9 +211,9 @@ async def serving(spec: MockSpec) -> AsyncIterator[Ready]:
     """The mock in this process, on the loop of the test."""
     stop, started = anyio.Event(), asyncio.get_running_loop().create_future()
     async with anyio.create_task_group() as group:
-        group.start_soon(serve, spec, started.set_result, stop)
+        group.start_soon(serve, [spec], started.set_result, stop)
         try:
-            yield await started
+            yield (await started)[0]
         finally:
             stop.set()
 

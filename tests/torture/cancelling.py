@@ -16,7 +16,7 @@ from bench.mock.spec import MockSpec
 from bench.model import Outcome, Transport
 from bench.providers import composer_for
 from bench.transports.session import Answer, Span
-from tests.faults.running import mock_in_process
+from tests.faults.running import mocks_in_this_process
 from tests.integration.clients import Client
 from tests.torture.counted import Counted
 from tests.transports.wire import Sender
@@ -40,7 +40,7 @@ async def _storm(client: Client, count: int, seed: int, found: Counted) -> None:
         log = Path(folder) / "taken"
         accepted = list[str]()
         spec = MockSpec(kind=str(client.transport), provider="sendgrid", log=str(log))
-        async with mock_in_process(spec) as ready, client.line_to(ready) as line:
+        async with mocks_in_this_process([spec]) as (ready,), client.line_to(ready) as line:
             one, number = _Messages(line), 0
             while cut < count:
                 with anyio.move_on_after(rng.choice(WAITS_S)) as scope:

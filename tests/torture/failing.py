@@ -25,7 +25,7 @@ from bench.model import Outcome
 from bench.scenario import load_scenario
 from bench.store import files, frames, open_run, parquet
 from bench.transports import dial
-from tests.faults.running import mock_in_process
+from tests.faults.running import mocks_in_this_process
 from tests.runs import finished
 from tests.torture.counted import Counted
 
@@ -195,5 +195,5 @@ def _run(text: str, folder: Path) -> Path:
         with anyio.fail_after(HANG_S):
             return await run_scenario(scenario, RunOptions(results=folder / "results", seed=1), Stop())
 
-    with mock.patch("bench.api.mock_process", mock_in_process):
+    with mock.patch("bench.api.mocks_in_one_process", mocks_in_this_process):
         return anyio.run(main, backend_options={"use_uvloop": True})
