@@ -260,18 +260,17 @@ def test_no_stratum_has_messages_of_two_processes() -> None:
 
 
 def test_what_one_process_has_by_chance_is_not_taken_for_its_code() -> None:
-    """Alike but for their processes, one side's being slower: as messages that is sure, as processes it is not."""
+    """Alike but for their processes, more of one side's being slower: as messages that is beyond doubt."""
     rng = np.random.default_rng(5)
-    count, processes = 1000, 10
+    count, processes = 4000, 10
     parts = np.arange(count) * processes // count
-    apart = np.array([1.25, 1.2, 0.9, 1.1, 0.95, 1.3, 0.9, 1.0, 1.2, 0.85])
+    apart = np.array([1.1, 1.08, 0.95, 1.11, 0.98, 1.07, 0.94, 1.02, 1.09, 0.96])
     a, b = rng.lognormal(0, 0.1, count), rng.lognormal(0, 0.1, count) * apart[parts]
     told = {"p50": 0.0, "p95": 0.0, "p99": 0.0}
-    as_one, as_ten = (
-        compare_strata(strata, told)[0][0]
-        for strata in (stratify(a, b), stratify(a, b, (parts, parts)))
-        if strata
-    )
+    as_messages, as_processes = stratify(a, b), stratify(a, b, (parts, parts))
+    assert as_messages is not None
+    assert as_processes is not None
+    as_one, as_ten = (compare_strata(strata, told)[0][0] for strata in (as_messages, as_processes))
     assert as_one.p is not None
     assert as_ten.p is not None
     assert as_one.p < 0.001 < 0.05 < as_ten.p
@@ -286,4 +285,4 @@ def test_what_one_process_has_by_chance_is_not_taken_for_its_code() -> None:
     [(0.975, 9, 2.262), (0.995, 9, 3.250), (0.999, 9, 4.297), (0.975, 199, 1.972)],
 )
 def test_quantiles_of_t_are_those_of_the_tables(p: float, freedom: int, quantile: float) -> None:
-    assert _student(p, freedom) == pytest.approx(quantile, rel=0.01)
+    assert _student(p, freedom) == pytest.approx(quantile, rel=0.015)

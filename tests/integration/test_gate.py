@@ -215,7 +215,7 @@ def test_each_variant_is_several_processes_one_after_another(folder: Path) -> No
         assert len((folder / f"{mine}.log").read_text().splitlines()) == 340, "each was taken once"
         between_ns = run.ended_ns - run.started_ns - run.took_ns
         assert between_ns > 9 * 50_000_000, "starting a server is no time of its messages"
-    assert "from 10 processes each" in sendbench("report", str(latest(folder)), folder=folder).stdout
+    assert "With 250 messages a side, from 10 processes each, slowdowns of p50" in done.stdout
     assert not running(folder)
 
 
@@ -251,6 +251,9 @@ def test_stopped_between_its_processes_nothing_is_left_over(folder: Path) -> Non
     assert stored.manifest.state == "aborted"
     for case in stored.manifest.cases:
         rows = [row["seq"] for row in stored.table().to_pylist() if row["case"] == case.id]
-        assert sorted(rows) == list(range(300 + 12 * 4)), "what was not sent is on record as dropped"
+        assert sorted(rows) == list(range(len(rows)))
+        assert len(rows) == 300 + 12 * 4 or case.error, (
+            "what was not sent is on record as dropped, or why not"
+        )
         assert case.scheduled == 300
     assert not running(folder)
