@@ -10,14 +10,13 @@ from __future__ import annotations
 import string
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
 from bench.analysis.gate import alpha_of, judge
-from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, shift, stratify
+from bench.analysis.paired import LEVEL, QUANTILES, Strata, compare_strata, shift, stratify_each
 from bench.analysis.quantiles import Floats, quantile_rank
 from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place, Verdict
 
@@ -68,11 +67,9 @@ def compare_times(
 ) -> ComparisonSummary:
     """Variants by their times in the order of their slots, infinite where a message was lost; with a gate,
     which has judged `looks` times by now, there are two, and a verdict on the second."""
-    couples = list(combinations(times, 2))
-    found = {couple: stratify(times[couple[0]], times[couple[1]]) for couple in couples}
-    strata = {couple: each for couple, each in found.items() if each is not None}
-    note = _unmatched(times) if couples else "only one of its cases has ended"
-    if not note and len(strata) < len(couples):
+    strata = stratify_each(times)
+    note = _unmatched(times) if len(times) > 1 else "only one of its cases has ended"
+    if not note and not strata:
         note = f"{min(map(len, times.values()))} messages a variant are too few to compare"
     if note:
         told = ComparisonSummary(name, measure, (), (), note)
@@ -81,8 +78,8 @@ def compare_times(
         return replace(told, verdict=Verdict.INCONCLUSIVE, looks=looks, stages=gate.stages)
     if gate is None:
         pairs = _each_with_each(strata)
-        return ComparisonSummary(name, measure, pairs, _places(times, pairs))
-    return _judged(name, measure, times, strata, gate, looks)
+        return ComparisonSummary(name, measure, pairs, _places(strata, pairs))
+    return _judged(name, measure, strata, gate, looks)
 
 
 def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, ...]:
@@ -96,19 +93,14 @@ def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, .
 
 
 def _judged(
-    name: str,
-    measure: str,
-    times: Mapping[str, Floats],
-    strata: Mapping[tuple[str, str], Strata],
-    gate: Gate,
-    looks: int,
+    name: str, measure: str, strata: Mapping[tuple[str, str], Strata], gate: Gate, looks: int
 ) -> ComparisonSummary:
     alpha = alpha_of(gate, looks)
     ((couple, two),) = strata.items()
     ratios, lost = compare_strata(two, gate.limits.effect, alpha=alpha)
     pair = Paired(*couple, two.count, LEVEL, ratios, lost, shift(two, ratios))
     verdict, reasons = judge(pair, gate.limits, alpha)
-    places = _places(times, (pair,))
+    places = _places(strata, (pair,))
     return ComparisonSummary(
         name, measure, (pair,), places,
         verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits, looks=looks, stages=gate.stages,
@@ -148,9 +140,13 @@ def _unmatched(times: Mapping[str, Floats]) -> str:
     )
 
 
-def _places(times: Mapping[str, Floats], pairs: Sequence[Paired]) -> tuple[Place, ...]:
-    """By the median, with a letter for each largest run of variants of which no two differ."""
-    order = sorted(times, key=lambda case: _median(times[case]))
+def _places(strata: Mapping[tuple[str, str], Strata], pairs: Sequence[Paired]) -> tuple[Place, ...]:
+    """By the levelled medians, of which the ratios are too, so that none is below 1 to one before it; with a
+    letter for each largest run of variants of which no two differ."""
+    medians: dict[str, float] = {}
+    for couple, each in strata.items():
+        medians.update(zip(couple, map(_median, each.levelled()), strict=True))
+    order = sorted(medians, key=lambda case: medians[case])
     apart = {frozenset((pair.a, pair.b)) for pair in pairs if _apart(pair)}
     groups, letters, last = dict.fromkeys(order, ""), iter(string.ascii_letters), -1
     for first in range(len(order)):

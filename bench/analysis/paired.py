@@ -11,13 +11,14 @@ The statistics are sums over strata:
 
 - p50: how often a message of B is slower than one of A in the same stratum, less how often it is faster;
 - p95, p99: how many more messages of B than of A exceed the pooled percentile, each time divided by a level
-  of its stratum in which both variants count alike, so that drift is nobody's;
+  of its stratum in which all variants of the comparison count alike, so that drift is nobody's;
 - lost: how many more messages of B than of A were not accepted, where any was not. A lost message is
   infinitely slow in the other three, too.
 
 Holm's procedure (Scandinavian Journal of Statistics 6 (1979) 65-70) keeps the probability that anything of
 the family is said wrongly below alpha. The interval of a ratio of percentiles holds the ratios that a test of
-the same kind does not reject once B is divided by them.
+the same kind does not reject once B is divided by them. As all pairs of a comparison have the same levels,
+their ratios agree: that of C to A is that of C to B times that of B to A.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
@@ -68,6 +70,8 @@ class Strata:
 
     a: Floats
     b: Floats
+    levels: Floats
+    """Stratum -> what its times are divided by where strata are set beside each other."""
     units: Ints
     """Stratum -> what it is flipped with, counted from 0."""
 
@@ -81,18 +85,46 @@ class Strata:
         """How many units there are to flip."""
         return int(self.units[-1]) + 1
 
+    def levelled(self) -> tuple[Floats, Floats]:
+        """Both variants' times over the levels of their strata, in their order."""
+        levels = self.levels[:, None]
+        return (self.a / levels).ravel(), (self.b / levels).ravel()
+
 
 def stratify(a: Floats, b: Floats) -> Strata | None:
     """Times in the order of their slots, as strata; what does not fill a last one is left out.
 
     None where there are too few for any judgement.
     """
-    strata = min(len(a), len(b)) // STRATUM
+    return stratify_each({"a": a, "b": b}).get(("a", "b"))
+
+
+def stratify_each(times: Mapping[str, Floats]) -> dict[tuple[str, str], Strata]:
+    """The same for each two of the variants of one comparison: of the same strata, over the same levels.
+
+    Empty where there are too few for any judgement.
+    """
+    strata = min(map(len, times.values())) // STRATUM
     if strata * STRATUM < min(LEAST.values()):
-        return None
-    left, right = (values[: strata * STRATUM].reshape(strata, STRATUM) for values in (a, b))
+        return {}
+    rows = {name: values[: strata * STRATUM].reshape(strata, STRATUM) for name, values in times.items()}
+    levels = _levels(list(rows.values()))
     units = np.arange(strata) * min(strata, UNITS) // strata
-    return Strata(left, right, units)
+    return {(a, b): Strata(rows[a], rows[b], levels, units) for a, b in combinations(rows, 2)}
+
+
+def _levels(variants: Sequence[Floats]) -> Floats:
+    """Stratum -> the geometric mean of all medians: dividing one variant shifts all levels alike."""
+    with np.errstate(divide="ignore"):
+        logs = np.mean([np.log(_medians(each)) for each in variants], axis=0)
+    known = np.isfinite(logs)
+    logs[~known] = logs[known].mean() if known.any() else 0.0
+    return np.exp(logs)
+
+
+def _medians(values: Floats) -> Floats:
+    middle = values.shape[1] // 2
+    return np.asarray(np.partition(values, middle, axis=1)[:, middle], dtype=np.float64)
 
 
 # ----------------------------------------------------------------------- statistics
@@ -121,11 +153,11 @@ class Levelled:
     """Both variants' times over the level of their stratum, ascending, with the unit that each belongs to."""
 
     def __init__(self, strata: Strata) -> None:
-        level = _levels(strata)[:, None]
+        a, b = strata.levelled()
         units = np.repeat(strata.units, STRATUM)
         self.units = strata.flipped
-        self.a, self.a_units = _ascending((strata.a / level).ravel(), units)
-        self.b, self.b_units = _ascending((strata.b / level).ravel(), units)
+        self.a, self.a_units = _ascending(a, units)
+        self.b, self.b_units = _ascending(b, units)
 
     def exceeding(self, q: float, ratio: float = 1.0) -> Floats:
         """Unit -> how many more of B / ratio than of A exceed the pooled q-quantile."""
@@ -140,20 +172,6 @@ class Levelled:
         rank = quantile_rank(len(self.a), q) - 1
         a, b = float(self.a[rank]), float(self.b[rank])
         return b / a if math.isfinite(a) and math.isfinite(b) and a > 0 else None
-
-
-def _levels(strata: Strata) -> Floats:
-    """Stratum -> the geometric mean of both medians: dividing B by anything shifts all levels alike."""
-    with np.errstate(divide="ignore"):
-        logs = (np.log(_medians(strata.a)) + np.log(_medians(strata.b))) / 2
-    known = np.isfinite(logs)
-    logs[~known] = logs[known].mean() if known.any() else 0.0
-    return np.exp(logs)
-
-
-def _medians(values: Floats) -> Floats:
-    middle = values.shape[1] // 2
-    return np.asarray(np.partition(values, middle, axis=1)[:, middle], dtype=np.float64)
 
 
 def _ascending(values: Floats, units: Ints) -> tuple[Floats, Ints]:
