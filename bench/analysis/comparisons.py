@@ -142,24 +142,28 @@ def _unmatched(times: Mapping[str, Floats]) -> str:
 
 def _places(strata: Mapping[tuple[str, str], Strata], pairs: Sequence[Paired]) -> tuple[Place, ...]:
     """By the levelled medians, of which the ratios are too, so that none is below 1 to one before it; with a
-    letter for each largest run of variants of which no two differ."""
+    letter for each group."""
     medians: dict[str, float] = {}
     for couple, each in strata.items():
         medians.update(zip(couple, map(_median, each.levelled()), strict=True))
     order = sorted(medians, key=lambda case: medians[case])
-    apart = {frozenset((pair.a, pair.b)) for pair in pairs if _apart(pair)}
-    groups, letters, last = dict.fromkeys(order, ""), iter(string.ascii_letters), -1
-    for first in range(len(order)):
-        end = first
-        while end + 1 < len(order) and not any(
-            frozenset((order[end + 1], each)) in apart for each in order[first : end + 1]
-        ):
-            end += 1
-        if end > last:
-            letter, last = next(letters), end
-            for case in order[first : end + 1]:
-                groups[case] += letter
-    return tuple(Place(case, groups[case]) for case in order)
+    lettered = list(zip(string.ascii_letters, _groups(order, pairs), strict=False))
+    return tuple(
+        Place(case, "".join(letter for letter, group in lettered if case in group)) for case in order
+    )
+
+
+def _groups(order: Sequence[str], pairs: Sequence[Paired]) -> list[frozenset[str]]:
+    """The largest groups of variants of which no two differ, that of the first first. Two that are not shown
+    to differ share one even where somebody between them differs from one of them."""
+    groups = {frozenset(order)}
+    for pair in pairs:
+        if _apart(pair):
+            both = {group for group in groups if {pair.a, pair.b} <= group}
+            groups |= {group - {each} for group in both for each in (pair.a, pair.b)}
+            groups -= both
+            groups = {group for group in groups if not any(group < other for other in groups)}
+    return sorted(groups, key=lambda group: sorted(map(order.index, group)))
 
 
 def _median(times: Floats) -> float:

@@ -115,6 +115,13 @@ def test_who_loses_more_than_half_stands_last() -> None:
     assert [pair.ratios[0].ratio is None for pair in found.pairs] == [True, True, False]
 
 
+def test_who_is_not_shown_to_differ_shares_a_letter_whoever_stands_between() -> None:
+    times = {"x": np.array(spread(1.0, 1)), "y": np.array(spread(1.05, 2))}
+    times["wide"] = np.random.default_rng(3).lognormal(0, 2.0, 1500) * 1.07 * 2e7
+    found = compare_times("three", "service", times, None)
+    assert [(place.id, place.groups) for place in found.places] == [("x", "a"), ("y", "b"), ("wide", "ab")]
+
+
 def test_a_gate_judges_the_second() -> None:
     runs = [run("base", opened=False), run("head", opened=False)]
     frame = pd.concat([rows("base", spread(1.0, 1)), rows("head", spread(1.2, 2))])
