@@ -116,7 +116,7 @@ def stratify_each(times: Mapping[str, Floats]) -> dict[tuple[str, str], Strata]:
 def _levels(variants: Sequence[Floats]) -> Floats:
     """Stratum -> the geometric mean of all medians: dividing one variant shifts all levels alike."""
     with np.errstate(divide="ignore"):
-        logs = np.mean([np.log(_medians(each)) for each in variants], axis=0)
+        logs: Floats = np.mean([np.log(_medians(each)) for each in variants], axis=0)
     known = np.isfinite(logs)
     logs[~known] = logs[known].mean() if known.any() else 0.0
     return np.exp(logs)
