@@ -10,14 +10,13 @@ from __future__ import annotations
 import string
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from bench.analysis.frame import flags, numbers, only, outcomes, span_ns
 from bench.analysis.gate import alpha_of, judge
-from bench.analysis.paired import LEVEL, QUANTILES, Ints, Strata, compare_strata, shift, stratify
+from bench.analysis.paired import LEVEL, QUANTILES, Ints, Strata, compare_strata, shift, stratify_each
 from bench.analysis.quantiles import Floats, quantile_rank
 from bench.model import CaseRun, ComparisonSummary, Gate, Outcome, Paired, Place, Verdict
 
@@ -77,13 +76,9 @@ def compare_times(
     """Variants by their times in the order of their slots, infinite where a message was lost; with a gate,
     which has judged `looks` times by now, there are two, and a verdict on the second. `parts` has the part of
     the load that each time belongs to, where there are several."""
-    couples = list(combinations(times, 2))
-    found = {
-        (a, b): stratify(times[a], times[b], (parts[a], parts[b]) if parts else None) for a, b in couples
-    }
-    strata = {couple: each for couple, each in found.items() if each is not None}
-    note = _unmatched(times) if couples else "only one of its cases has ended"
-    if not note and len(strata) < len(couples):
+    strata = stratify_each(times, parts)
+    note = _unmatched(times) if len(times) > 1 else "only one of its cases has ended"
+    if not note and not strata:
         note = f"{min(map(len, times.values()))} messages a variant are too few to compare"
     if note:
         told = ComparisonSummary(name, measure, (), (), note)
@@ -92,8 +87,8 @@ def compare_times(
         return replace(told, verdict=Verdict.INCONCLUSIVE, looks=looks, stages=gate.stages)
     if gate is None:
         pairs = _each_with_each(strata)
-        return ComparisonSummary(name, measure, pairs, _places(times, pairs))
-    return _judged(name, measure, times, strata, gate, looks)
+        return ComparisonSummary(name, measure, pairs, _places(strata, pairs))
+    return _judged(name, measure, strata, gate, looks)
 
 
 def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, ...]:
@@ -107,19 +102,14 @@ def _each_with_each(strata: Mapping[tuple[str, str], Strata]) -> tuple[Paired, .
 
 
 def _judged(
-    name: str,
-    measure: str,
-    times: Mapping[str, Floats],
-    strata: Mapping[tuple[str, str], Strata],
-    gate: Gate,
-    looks: int,
+    name: str, measure: str, strata: Mapping[tuple[str, str], Strata], gate: Gate, looks: int
 ) -> ComparisonSummary:
     alpha = alpha_of(gate, looks)
     ((couple, two),) = strata.items()
     ratios, lost = compare_strata(two, gate.limits.effect, alpha=alpha)
     pair = Paired(*couple, two.count, LEVEL, ratios, lost, shift(two, ratios))
     verdict, reasons = judge(pair, gate.limits, alpha)
-    places = _places(times, (pair,))
+    places = _places(strata, (pair,))
     return ComparisonSummary(
         name, measure, (pair,), places,
         verdict=verdict, reasons=reasons, alpha=alpha, limits=gate.limits, looks=looks, stages=gate.stages,
@@ -172,22 +162,30 @@ def _unmatched(times: Mapping[str, Floats]) -> str:
     )
 
 
-def _places(times: Mapping[str, Floats], pairs: Sequence[Paired]) -> tuple[Place, ...]:
-    """By the median, with a letter for each largest run of variants of which no two differ."""
-    order = sorted(times, key=lambda case: _median(times[case]))
-    apart = {frozenset((pair.a, pair.b)) for pair in pairs if _apart(pair)}
-    groups, letters, last = dict.fromkeys(order, ""), iter(string.ascii_letters), -1
-    for first in range(len(order)):
-        end = first
-        while end + 1 < len(order) and not any(
-            frozenset((order[end + 1], each)) in apart for each in order[first : end + 1]
-        ):
-            end += 1
-        if end > last:
-            letter, last = next(letters), end
-            for case in order[first : end + 1]:
-                groups[case] += letter
-    return tuple(Place(case, groups[case]) for case in order)
+def _places(strata: Mapping[tuple[str, str], Strata], pairs: Sequence[Paired]) -> tuple[Place, ...]:
+    """By the levelled medians, of which the ratios are too, so that none is below 1 to one before it; with a
+    letter for each group."""
+    medians: dict[str, float] = {}
+    for couple, each in strata.items():
+        medians.update(zip(couple, map(_median, each.levelled()), strict=True))
+    order = sorted(medians, key=lambda case: medians[case])
+    lettered = list(zip(string.ascii_letters, _groups(order, pairs), strict=False))
+    return tuple(
+        Place(case, "".join(letter for letter, group in lettered if case in group)) for case in order
+    )
+
+
+def _groups(order: Sequence[str], pairs: Sequence[Paired]) -> list[frozenset[str]]:
+    """The largest groups of variants of which no two differ, that of the first first. Two that are not shown
+    to differ share one even where somebody between them differs from one of them."""
+    groups = {frozenset(order)}
+    for pair in pairs:
+        if _apart(pair):
+            both = {group for group in groups if {pair.a, pair.b} <= group}
+            groups |= {group - {each} for group in both for each in (pair.a, pair.b)}
+            groups -= both
+            groups = {group for group in groups if not any(group < other for other in groups)}
+    return sorted(groups, key=lambda group: sorted(map(order.index, group)))
 
 
 def _median(times: Floats) -> float:

@@ -17,6 +17,7 @@ LEAST_RTT_MS = 5.0
 _TRAVEL = ("transport", "connection", "client", "load")
 """Labels that say how a message travels; `load` repeats in words what `load.<key>` says."""
 _EXTENSIONS = ("pipelining", "chunking")
+_SANDBOX = " (sandbox)"
 
 
 WAYS: Mapping[tuple[str, ...], str] = {
@@ -139,8 +140,24 @@ def names(summary: Summary) -> Mapping[str, str]:
     return {case.id: spoken(case.id if several else _short(case)) + _sandbox(case) for case in summary.cases}
 
 
+def differing(called: Mapping[str, str]) -> Mapping[str, str]:
+    """The same cases by what not all of their names have: `21ms` of `smtp/mock.service_time=21ms`.
+
+    By their whole names where that would leave nothing of one, or two alike.
+    """
+    parts = {case: name.removesuffix(_SANDBOX).split("/") for case, name in called.items()}
+    shared = set.intersection(*map(set, parts.values()))
+    left = {case: [part for part in own if part not in shared] for case, own in parts.items()}
+    if len({part.rpartition("=")[0] for own in left.values() for part in own}) == 1:
+        left = {case: [part.rpartition("=")[2] for part in own] for case, own in left.items()}
+    short = {case: "/".join(own) for case, own in left.items()}
+    if not all(short.values()) or len(set(short.values())) < len(short):
+        return called
+    return {case: text + _SANDBOX * called[case].endswith(_SANDBOX) for case, text in short.items()}
+
+
 def _sandbox(case: CaseSummary) -> str:
-    return " (sandbox)" if case.labels.get("target") == "sandbox" else ""
+    return _SANDBOX if case.labels.get("target") == "sandbox" else ""
 
 
 def shorten(name: str, summary: Summary) -> str:

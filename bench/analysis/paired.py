@@ -13,13 +13,14 @@ The statistics are sums over strata:
 
 - p50: how often a message of B is slower than one of A in the same stratum, less how often it is faster;
 - p95, p99: how many more messages of B than of A exceed the pooled percentile, each time divided by a level
-  of its stratum in which both variants count alike, so that drift is nobody's;
+  of its stratum in which all variants of the comparison count alike, so that drift is nobody's;
 - lost: how many more messages of B than of A were not accepted, where any was not. A lost message is
   infinitely slow in the other three, too.
 
 Holm's procedure (Scandinavian Journal of Statistics 6 (1979) 65-70) keeps the probability that anything of
 the family is said wrongly below alpha. The interval of a ratio of percentiles holds the ratios that a test of
-the same kind does not reject once B is divided by them.
+the same kind does not reject once B is divided by them. As all pairs of a comparison have the same levels,
+their ratios agree: that of C to A is that of C to B times that of B to A.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
@@ -70,6 +72,8 @@ class Strata:
 
     a: Floats
     b: Floats
+    levels: Floats
+    """Stratum -> what its times are divided by where strata are set beside each other."""
     units: Ints
     """Stratum -> what it is flipped with, counted from 0."""
 
@@ -83,30 +87,60 @@ class Strata:
         """How many units there are to flip."""
         return int(self.units[-1]) + 1
 
+    def levelled(self) -> tuple[Floats, Floats]:
+        """Both variants' times over the levels of their strata, in their order."""
+        levels = self.levels[:, None]
+        return (self.a / levels).ravel(), (self.b / levels).ravel()
+
 
 def stratify(a: Floats, b: Floats, parts: tuple[Ints, Ints] | None = None) -> Strata | None:
-    """Times in the order of their slots, as strata; what does not fill a last one is left out.
+    """Two variants' times as `stratify_each` has them; None where there are too few for any judgement."""
+    each = None if parts is None else {"a": parts[0], "b": parts[1]}
+    return stratify_each({"a": a, "b": b}, each).get(("a", "b"))
 
-    `parts` is what each time of A and of B belongs to, from 0 on and ascending: no stratum has times of two
-    parts, and a part is flipped as a whole. None where there are too few for any judgement.
+
+def stratify_each(
+    times: Mapping[str, Floats], parts: Mapping[str, Ints] | None = None
+) -> dict[tuple[str, str], Strata]:
+    """The times of each two variants of one comparison in the order of their slots: in the same strata, over
+    the same levels. What does not fill a last stratum is left out.
+
+    `parts` is what each time of a variant belongs to, from 0 on and ascending: no stratum has times of two
+    parts, and a part is flipped as a whole. Empty where there are too few for any judgement.
     """
-    found = list(zip(_split(a, parts[0]), _split(b, parts[1]), strict=False)) if parts else [(a, b)]
-    counts = [min(len(one), len(other)) // STRATUM for one, other in found]
+    pieces = {name: [whole] if parts is None else _split(whole, parts[name]) for name, whole in times.items()}
+    counts = [min(map(len, each)) // STRATUM for each in zip(*pieces.values(), strict=False)]
     strata = sum(counts)
     if strata * STRATUM < min(LEAST.values()):
-        return None
-    left, right = (
-        np.concatenate([pair[side][: count * STRATUM] for pair, count in zip(found, counts, strict=True)])
-        for side in (0, 1)
-    )
+        return {}
+    rows = {
+        name: np.concatenate([piece[: n * STRATUM] for piece, n in zip(each, counts, strict=False)])
+        for name, each in pieces.items()
+    }
+    rows = {name: values.reshape(strata, STRATUM) for name, values in rows.items()}
+    levels = _levels(list(rows.values()))
     units = np.arange(strata) * min(strata, UNITS) // strata
     if parts is not None:
         units = np.repeat(np.arange(len(counts)), counts)
-    return Strata(left.reshape(strata, STRATUM), right.reshape(strata, STRATUM), units)
+    return {(a, b): Strata(rows[a], rows[b], levels, units) for a, b in combinations(rows, 2)}
 
 
 def _split(values: Floats, parts: Ints) -> list[Floats]:
     return np.split(values, np.searchsorted(parts, np.arange(1, parts[-1] + 1))) if len(parts) else []
+
+
+def _levels(variants: Sequence[Floats]) -> Floats:
+    """Stratum -> the geometric mean of all medians: dividing one variant shifts all levels alike."""
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.mean([np.log(_medians(each)) for each in variants], axis=0)
+    known = np.isfinite(logs)
+    logs[~known] = logs[known].mean() if known.any() else 0.0
+    return np.exp(logs)
+
+
+def _medians(values: Floats) -> Floats:
+    middle = values.shape[1] // 2
+    return np.asarray(np.partition(values, middle, axis=1)[:, middle], dtype=np.float64)
 
 
 # ----------------------------------------------------------------------- statistics
@@ -135,11 +169,11 @@ class Levelled:
     """Both variants' times over the level of their stratum, ascending, with the unit that each belongs to."""
 
     def __init__(self, strata: Strata) -> None:
-        level = _levels(strata)[:, None]
+        a, b = strata.levelled()
         units = np.repeat(strata.units, STRATUM)
         self.units = strata.flipped
-        self.a, self.a_units = _ascending((strata.a / level).ravel(), units)
-        self.b, self.b_units = _ascending((strata.b / level).ravel(), units)
+        self.a, self.a_units = _ascending(a, units)
+        self.b, self.b_units = _ascending(b, units)
 
     def exceeding(self, q: float, ratio: float = 1.0) -> Floats:
         """Unit -> how many more of B / ratio than of A exceed the pooled q-quantile."""
@@ -154,20 +188,6 @@ class Levelled:
         rank = quantile_rank(len(self.a), q) - 1
         a, b = float(self.a[rank]), float(self.b[rank])
         return b / a if math.isfinite(a) and math.isfinite(b) and a > 0 else None
-
-
-def _levels(strata: Strata) -> Floats:
-    """Stratum -> the geometric mean of both medians: dividing B by anything shifts all levels alike."""
-    with np.errstate(divide="ignore"):
-        logs = (np.log(_medians(strata.a)) + np.log(_medians(strata.b))) / 2
-    known = np.isfinite(logs)
-    logs[~known] = logs[known].mean() if known.any() else 0.0
-    return np.exp(logs)
-
-
-def _medians(values: Floats) -> Floats:
-    middle = values.shape[1] // 2
-    return np.asarray(np.partition(values, middle, axis=1)[:, middle], dtype=np.float64)
 
 
 def _ascending(values: Floats, units: Ints) -> tuple[Floats, Ints]:

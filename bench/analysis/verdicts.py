@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.gate import change
-from bench.analysis.groups import listed, names
+from bench.analysis.groups import differing, listed, names
 from bench.model import ComparisonSummary, Lost, Paired, Ratio, Summary
 
 
@@ -77,11 +77,12 @@ def _lost(lost: Lost) -> str:
 
 
 def _ranking(comparison: ComparisonSummary, called: Mapping[str, str]) -> str:
-    places = [f"{called[place.id]} ({place.groups})" for place in comparison.places]
-    text = f"By the median, fastest first: {', '.join(places)}"
+    short = differing({place.id: called[place.id] for place in comparison.places})
+    places = [f"{short[place.id]} ({place.groups})" for place in comparison.places]
+    text = f"{comparison.name}, fastest median first: {', '.join(places)}"
     text = f"{text}; between those that share a letter no difference is shown."
     shares = {case: share for pair in comparison.pairs for case, share in _shares(pair) if share}
-    lost = [f"{called[case]} {share:.2%}".replace("%", " %") for case, share in shares.items()]
+    lost = [f"{short[case]} {share:.2%}".replace("%", " %") for case, share in shares.items()]
     return f"{text} Lost: {listed(lost)}." if lost else text
 
 

@@ -35,7 +35,7 @@ from bench.report.colours import (
     on,
     shades,
 )
-from bench.report.comparisons import Compared, against
+from bench.report.comparisons import Compared, Found, against, judged
 from bench.report.figures import MS, label
 from bench.report.panels import End, Line, Panel, Trend, spread
 from bench.report.series import Profile
@@ -375,34 +375,41 @@ def _percents(ends: Sequence[float | None]) -> Floats:
 
 
 def places_chart(found: Compared, number: int) -> str:
-    """By how many percent each variant takes longer than the fastest at the median.
+    """By how many percent each variant takes longer than the one that is first, a panel a percentile.
 
     It is the `number`-th comparison of its page.
     """
-    places = found.source.places
+    source, quantities = found.source, judged(found.source)
+    ratios = [against(source, source.places[0].id, place.id) for place in source.places]
+    names = [f"{_named(name)} ({letters})" for name, letters, *_ in found.rows]
     with _styled():
-        figure, (axis,) = _grid(1, 1, max(1.4, 0.42 * len(places) + 0.9))
-        for row, (place, (name, letters, *_)) in enumerate(zip(places, found.rows, strict=True)):
-            ratio = against(found.source, places[0].id, place.id) or (1.0, 1.0, 1.0)
-            if ratio[0] is None:
-                continue
-            middle, ends = _percent(ratio[0]), [_percent(end or ratio[0]) for end in ratio[1:]]
-            axis.plot(ends, [row, row], color=COMPARED, linewidth=2.2, alpha=0.5, solid_capstyle="butt")
-            axis.plot([middle], [row], "o", color=COMPARED, markersize=5)
-            axis.annotate(
-                f"{_named(name)} ({letters})", (max(middle, *ends), row), xytext=(8, 0),
-                textcoords="offset points", va="center", size=8.5,
-            )  # fmt: skip
-        axis.axvline(0, color=INK, linewidth=0.9)
-        left, right = axis.get_xlim()
-        axis.set_xlim(left, right + 0.45 * (right - left))
-        axis.set_ylim(len(places) - 0.5, -0.5)
-        axis.yaxis.set_major_locator(NullLocator())
-        axis.xaxis.set_major_formatter(
-            FuncFormatter(lambda value, _: f"{value:+g} %" if value else "fastest")
-        )
-        axis.grid(axis="x", color=GRID)
+        figure, axes = _grid(len(quantities), len(quantities), max(1.4, 0.36 * len(names) + 0.9))
+        for axis, quantity in zip(axes, quantities, strict=True):
+            _draw_places(axis, [each.get(quantity, (1.0, 1.0, 1.0)) for each in ratios])
+            axis.set_title(f"{source.measure} {quantity}")
+            axis.set_yticks(range(len(names)), names if axis is axes[0] else [], color=INK)
         return _svg(figure, f"places-{number}")
+
+
+def _draw_places(axis: Axes, ratios: Sequence[Found]) -> None:
+    known = [_percent(each) for found in ratios if found[0] is not None for each in found if each is not None]
+    left, right = min([0.0, *known]), max([1.0, *known])
+    room = 0.08 * (right - left)
+    outer = (left - 2 * room, right + 2 * room)  # where what has no end leaves the picture
+    for row, (ratio, *ends) in enumerate(ratios):
+        if ratio is None:
+            axis.annotate("lost", (0, row), xytext=(8, 0), textcoords="offset points", va="center", color=BAD)
+            continue
+        drawn = [edge if end is None else _percent(end) for end, edge in zip(ends, outer, strict=True)]
+        axis.plot(drawn, [row, row], color=COMPARED, linewidth=2.2, alpha=0.5, solid_capstyle="butt")
+        axis.plot([_percent(ratio)], [row], "o", color=COMPARED, markersize=5)
+    axis.axvline(0, color=INK, linewidth=0.9)
+    axis.set_xlim(left - room, right + room)
+    axis.set_ylim(len(ratios) - 0.5, -0.5)
+    axis.tick_params(axis="y", length=0)
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:+g} %" if value else "first"))
+    axis.grid(axis="x", color=GRID)
 
 
 # -------------------------------------------------------------------------- canvas

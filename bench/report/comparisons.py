@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.analysis.gate import change, share_of
-from bench.analysis.groups import names
+from bench.analysis.groups import differing, names
 from bench.model import ComparisonSummary, Lost, Ratio, Summary, Verdict
 from bench.report.figures import MISSING
 
@@ -65,40 +65,62 @@ def interval(low: float | None, high: float | None) -> str:
     """`+5.0 to +11.0 %`, of a ratio; `?` where it has no end."""
     if low is None and high is None:
         return MISSING
-    ends = ["?" if end is None else f"{100 * (end - 1):+.1f}" for end in (low, high)]
-    return f"{ends[0]} to {ends[1]} %"
+    return f"{_end(low)} to {_end(high)} %"
+
+
+def _end(end: float | None) -> str:
+    return "?" if end is None else f"{100 * (end - 1):+.1f}"
 
 
 def _ranked(comparison: ComparisonSummary, called: Mapping[str, str]) -> Compared:
     first = comparison.places[0].id
-    rows = [
-        (called[place.id], place.groups, *_to_first(comparison, first, place.id))
-        for place in comparison.places
+    short = differing({place.id: called[place.id] for place in comparison.places})
+    ratios, count = comparison.pairs[0].ratios, comparison.pairs[0].count
+    quantities, rows = judged(comparison), []
+    for place in comparison.places:
+        found = against(comparison, first, place.id)
+        cells = (_longer(found[quantity]) if found else MISSING for quantity in quantities)
+        rows.append((short[place.id], place.groups, *cells))
+    header = ("fastest first", "group", *(f"{comparison.measure} {quantity}" for quantity in quantities))
+    notes = [
+        f"{count} messages each; how much longer than the first, whose place is by the median",
+        "those that share a letter are not shown to differ there",
+        "in parentheses: intervals, of which all of a column hold together 95 times of 100",
+        *(each.note for each in ratios if each.note),
     ]
-    header = ("by the median, fastest first", "group", f"{comparison.measure} p50", "interval")
-    note = "against the first; those that share a letter are not shown to differ; the intervals hold together"
-    return Compared(comparison.name, comparison.verdict, header, tuple(rows), note, comparison)
+    if any("lost" in row for row in rows):
+        notes.append("lost: at that percentile a message of one of the two was not accepted")
+    return Compared(comparison.name, comparison.verdict, header, tuple(rows), "; ".join(notes), comparison)
 
 
-def _to_first(comparison: ComparisonSummary, first: str, case: str) -> tuple[str, str]:
-    """How much slower a variant is at the median than the fastest one, and the interval of that."""
-    ratio = against(comparison, first, case)
-    if ratio is None or ratio[0] is None:
-        return MISSING, MISSING
-    return change(ratio[0]), interval(ratio[1], ratio[2])
+def judged(comparison: ComparisonSummary) -> list[str]:
+    """The percentiles for which there are enough messages; as many of each variant are compared."""
+    return [each.quantity for each in comparison.pairs[0].ratios if not each.note]
 
 
-def against(
-    comparison: ComparisonSummary, first: str, case: str
-) -> tuple[float | None, float | None, float | None] | None:
-    """The ratio of the medians of `case` and `first` and its ends; None for a case and itself."""
+Found = tuple[float | None, float | None, float | None]
+"""A ratio, None where that is of a lost message, and the ends of its interval, None: without end."""
+
+
+def _longer(found: Found) -> str:
+    """`+8.0 % (+5.0 to +11.0)`"""
+    ratio, low, high = found
+    if ratio is None:
+        return "lost"
+    return f"{100 * (ratio - 1):+.1f} % ({_end(low)} to {_end(high)})"
+
+
+def against(comparison: ComparisonSummary, first: str, case: str) -> Mapping[str, Found]:
+    """Quantity -> its ratio of `case` over `first`; empty for a case and itself."""
     for pair in comparison.pairs:
-        median = pair.ratios[0]
         if (pair.a, pair.b) == (first, case):
-            return median.ratio, median.low, median.high
+            return {each.quantity: (each.ratio, each.low, each.high) for each in pair.ratios}
         if (pair.b, pair.a) == (first, case):
-            return _inverse(median.ratio), _inverse(median.high), _inverse(median.low)
-    return None
+            return {
+                each.quantity: (_inverse(each.ratio), _inverse(each.high), _inverse(each.low))
+                for each in pair.ratios
+            }
+    return {}
 
 
 def _inverse(ratio: float | None) -> float | None:

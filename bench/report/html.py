@@ -286,7 +286,8 @@ LIMITS_NOTE = (
     "far above the curve is left out."
 )
 PLACES_NOTE = (
-    "How much longer each takes at the median than the fastest. All intervals hold together 95 times of 100."
+    "How much longer each takes than the one with the fastest median. All intervals of a percentile hold "
+    "together 95 times of 100; one without an end leaves the picture."
 )
 
 

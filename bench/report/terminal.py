@@ -240,17 +240,23 @@ def _print_compared(console: Console, found: Compared) -> None:
     if found.verdict is not None:
         title = Text(f"{found.verdict.upper()} ", style=_GATES[found.verdict]).append_text(title)
     console.print(title)
+    table = _compared_table(found, " ")
+    console.print(table if _fits(console, table) else _compared_table(found, "\n"))
+    console.print(Text(found.note, style="dim"))
+    console.print()
+
+
+def _compared_table(found: Compared, before_interval: str) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, show_edge=False, header_style="bold"
     )
     table.add_column(for_terminal(found.header[0]), overflow="fold")
     for heading in found.header[1:]:
         table.add_column(for_terminal(heading), justify="right", no_wrap=True)
-    for row in found.rows:
-        table.add_row(*(Text(for_terminal(cell)) for cell in row))
-    console.print(table)
-    console.print(Text(found.note, style="dim"))
-    console.print()
+    for name, *cells in found.rows:
+        figures = (for_terminal(cell).replace(" (", f"{before_interval}(") for cell in cells)
+        table.add_row(Text(for_terminal(name)), *map(Text, figures))
+    return table
 
 
 def _print_thresholds(console: Console, summary: Summary) -> None:

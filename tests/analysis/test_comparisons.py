@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.analysis.comparisons import compare_cases, observed
+from bench.analysis.comparisons import compare_cases, compare_times, observed
 from bench.model import DEFAULT_LIMITS, CaseRun, Gate, Verdict
 
 GATE = Gate(DEFAULT_LIMITS)
@@ -88,6 +88,38 @@ def test_overlapping_groups_share_a_letter() -> None:
     (found,) = compare_cases(pd.concat(frames), [run("x"), run("y"), run("z")], None)
     letters = [place.groups for place in found.places]
     assert letters == ["a", "ab", "b"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_place_is_contradicted_by_a_ratio(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    drift = np.repeat(np.exp(0.5 * rng.standard_normal(20)), 25)
+    times = {name: rng.lognormal(0, 0.2, 500) * drift * 2e7 for name in "abcd"}
+    found = compare_times("four", "service", times, None)
+    order = [place.id for place in found.places]
+    ratios = {(pair.a, pair.b): pair.ratios for pair in found.pairs}
+    assert len(ratios) == 6
+    for (a, b), (median, *_) in ratios.items():
+        assert median.ratio is not None
+        assert (median.ratio >= 1.0) is (order.index(a) < order.index(b))
+    for quantity in range(2):
+        ab, bc, ac = (ratios[pair][quantity].ratio or 0.0 for pair in (("a", "b"), ("b", "c"), ("a", "c")))
+        assert ac == pytest.approx(ab * bc)
+
+
+def test_who_loses_more_than_half_stands_last() -> None:
+    times = {name: np.array(spread(1.0, seed, 500)) for seed, name in enumerate("abc")}
+    times["a"][:300] = math.inf
+    found = compare_times("three", "service", times, None)
+    assert found.places[-1].id == "a"
+    assert [pair.ratios[0].ratio is None for pair in found.pairs] == [True, True, False]
+
+
+def test_who_is_not_shown_to_differ_shares_a_letter_whoever_stands_between() -> None:
+    times = {"x": np.array(spread(1.0, 1)), "y": np.array(spread(1.05, 2))}
+    times["wide"] = np.random.default_rng(3).lognormal(0, 2.0, 1500) * 1.07 * 2e7
+    found = compare_times("three", "service", times, None)
+    assert [(place.id, place.groups) for place in found.places] == [("x", "a"), ("y", "b"), ("wide", "ab")]
 
 
 def test_a_gate_judges_the_second() -> None:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bench.analysis.groups import at_reference, comparable, family, lightest, listed, names, number, trips
+from bench.analysis.groups import (
+    at_reference,
+    comparable,
+    differing,
+    family,
+    lightest,
+    listed,
+    names,
+    number,
+    trips,
+)
 
 if TYPE_CHECKING:
     from tests.analysis.conftest import Planted
@@ -43,6 +53,28 @@ def test_the_provider_is_only_named_where_there_are_several(planted: Planted) ->
     two = planted.summary(planted.case("generic/smtp/pooled"), planted.case("sendgrid/smtp/pooled"))
     assert list(names(one).values()) == ["smtp/pooled", "api/pooled"]
     assert list(names(two).values()) == ["generic/smtp/pooled", "sendgrid/smtp/pooled"]
+
+
+@pytest.mark.parametrize(
+    ("called", "short"),
+    [
+        ("sendgrid/smtp/pooled mailgun/smtp/pooled", "sendgrid mailgun"),
+        ("smtp/pooled/k=1ms smtp/pooled/k=2ms", "1ms 2ms"),
+        ("smtp/pooled/j=1/k=1 smtp/pooled/j=2/k=2", "j=1/k=1 j=2/k=2"),
+        ("smtp/pooled smtp/pooled/pipelined", "smtp/pooled smtp/pooled/pipelined"),
+        ("api/pooled/j=1/k=2 api/pooled/j=2/k=2 api/pooled/j=2/k=1", "j=1/k=2 j=2/k=2 j=2/k=1"),
+        ("base head", "base head"),
+    ],
+)
+def test_cases_of_a_comparison_are_told_by_what_differs(called: str, short: str) -> None:
+    assert differing({name: name for name in called.split()}) == dict(
+        zip(called.split(), short.split(), strict=True)
+    )
+
+
+def test_a_sandbox_is_always_named() -> None:
+    names_of = {"a": "sendgrid/api (sandbox)", "b": "mailgun/api (sandbox)"}
+    assert differing(names_of) == {"a": "sendgrid (sandbox)", "b": "mailgun (sandbox)"}
 
 
 def test_a_family_is_the_id_without_one_setting_even_if_it_holds_a_slash(planted: Planted) -> None:

@@ -26,6 +26,7 @@ from bench.analysis.paired import (
     shift,
     slower_pairs,
     stratify,
+    stratify_each,
 )
 from bench.analysis.quantiles import Floats, quantile_rank
 from bench.model import DEFAULT_LIMITS
@@ -106,6 +107,28 @@ def test_holm_as_in_the_textbook() -> None:
     found = holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": 0.005})
     assert found == pytest.approx({"d": 0.02, "a": 0.03, "c": 0.06, "b": 0.06})
     assert holm({}) == {}
+
+
+def test_all_pairs_of_a_comparison_have_the_same_strata_and_levels() -> None:
+    (a, b), (c, _) = sides(20 * STRATUM + 3), sides(19 * STRATUM, seed=2)
+    strata = stratify_each({"a": a, "b": b, "c": c})
+    assert list(strata) == [("a", "b"), ("a", "c"), ("b", "c")]
+    medians = [np.median(values[: 19 * STRATUM].reshape(19, STRATUM), axis=1) for values in (a, b, c)]
+    for each in strata.values():
+        assert each.count == 19 * STRATUM
+        assert each.levels == pytest.approx(np.cbrt(np.prod(medians, axis=0)))
+
+
+def test_intervals_hold_beside_a_variant_that_is_slow_by_turns() -> None:
+    rng, held, rounds = np.random.default_rng(4), 0, 200
+    for _ in range(rounds):
+        a, b = two_sides(NOISES["noisy"], 1000, ALL_5, rng)
+        slow = np.repeat(np.where(rng.random(10) < 0.2, 10.0, 1.0), 100)
+        strata = stratify_each({"a": a, "b": b, "c": rng.permutation(a) * slow})[("a", "b")]
+        levelled = Levelled(strata)
+        low, high = interval(levelled, 0.5, levelled.ratio(0.5) or 0.0)
+        held += (low or 0.0) <= 1.05 <= (high or math.inf)
+    assert held >= 0.91 * rounds
 
 
 def test_names_exchanged_turn_everything_round() -> None:

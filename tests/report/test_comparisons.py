@@ -16,15 +16,17 @@ from tests.report.gated import gated
 from tests.report.planted import Planted, edge
 from tests.report.rendered import printed
 
-FASTER, SLOWER = Ratio("p50", 0.8, 0.75, 0.9, None, None), Ratio("p50", 1.5, 1.4, None, None, None)
+FASTER = (Ratio("p50", 0.8, 0.75, 0.9, None, None), Ratio("p95", 1.25, 1.1, 1.5, None, None))
+SLOWER = (Ratio("p50", 1.5, 1.4, None, None, None), Ratio("p95", None, None, None, None, None))
+FEW = Ratio("p99", 1.1, None, None, None, None, "p99 is judged from 1000 messages a side on; there are 500")
 
 
 def ranked() -> Planted:
     run = edge("sixteen")
     a, b, c = (case.id for case in run.summary.cases[:3])
     pairs = tuple(
-        Paired(first, second, 500, 0.983, (ratio,), None)
-        for first, second, ratio in ((a, b, FASTER), (a, c, SLOWER), (b, c, SLOWER))
+        Paired(first, second, 500, 0.983, (*ratios, FEW), None)
+        for first, second, ratios in ((a, b, FASTER), (a, c, SLOWER), (b, c, SLOWER))
     )
     places = (Place(b, "a"), Place(a, "ab"), Place(c, "b"))
     found = ComparisonSummary("three", "service", pairs, places)
@@ -50,14 +52,24 @@ def test_without_a_gate_there_are_no_limits() -> None:
 def test_more_than_two_are_shown_by_their_places_against_the_first() -> None:
     run = ranked()
     (found,) = compared(run.summary)
-    assert [row[1] for row in found.rows] == ["a", "ab", "b"]
-    assert [row[2:] for row in found.rows] == [
-        (MISSING, MISSING),
-        ("25.0 % slower", "+11.1 to +33.3 %"),  # 1 / 0.8
-        ("50.0 % slower", "+40.0 to ? %"),
+    assert found.header == ("fastest first", "group", "service p50", "service p95")
+    assert [row[1:] for row in found.rows] == [
+        ("a", MISSING, MISSING),
+        ("ab", "+25.0 % (+11.1 to +33.3)", "-20.0 % (-33.3 to -9.1)"),  # 1 / 0.8, 1 / 1.25
+        ("b", "+50.0 % (+40.0 to ?)", "lost"),
     ]
+    assert FEW.note in found.note
+    assert "lost: " in found.note
     first = found.source.places[0].id
-    assert against(found.source, first, first) is None
+    assert against(found.source, first, first) == {}
+
+
+def test_places_are_named_by_what_differs() -> None:
+    run = ranked()
+    ids = [place.id for place in run.summary.comparisons[0].places]
+    (found,) = compared(run.summary)
+    assert all(0 < len(row[0]) < len(case) for row, case in zip(found.rows, ids, strict=True))
+    assert len({row[0] for row in found.rows}) == 3
 
 
 @pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.REGRESSION, Verdict.INCONCLUSIVE])
@@ -70,12 +82,12 @@ def test_a_verdict_stands_before_its_table(verdict: Verdict) -> None:
 
 
 def test_the_table_fits_a_terminal() -> None:
-    for run in (gated(Verdict.REGRESSION), ranked()):
-        text = printed(run, 80)
-        assert max(map(len, text.splitlines())) <= 80
+    for run, width in ((gated(Verdict.REGRESSION), 80), (ranked(), 80), (ranked(), 60)):
+        text = printed(run, width)
+        assert max(map(len, text.splitlines())) <= width
         (found,) = compared(run.summary)
         for row in found.rows:
-            assert all(cell in text for cell in row[1:])
+            assert all(part in text for cell in row[1:] for part in cell.split(" (", 1))
 
 
 def test_what_cannot_be_compared_has_no_table() -> None:
@@ -98,7 +110,12 @@ def test_charts_are_drawn_the_same_each_time_with_ids_of_their_own() -> None:
     assert "limit 10 %" in drawn[0]
     assert "limit" not in shift_chart(pair.shift, None, 0)
     (three,) = compared(ranked().summary)
-    assert places_chart(three, 0) == places_chart(three, 0)
+    places = places_chart(three, 0)
+    assert places == places_chart(three, 0)
+    assert "service p50" in places
+    assert "service p95" in places
+    assert "p99" not in places
+    assert ">lost<" in places
 
 
 def test_an_interval_without_an_end() -> None:
