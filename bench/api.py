@@ -250,7 +250,7 @@ class _Runner:
             return [replace(_not_run(case, self.clock()), error=str(error)) for case in cases]
         async with watching() as hiccups:
             runs = await self._against_mocks(cases, progress)
-            return [await self._with_hiccups(run, hiccups) for run in runs]
+            return await self._with_hiccups(runs, hiccups)
 
     async def _against_mocks(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
         """The mocks of cases that are interleaved share a process, so that what the machine takes from one of
@@ -381,11 +381,12 @@ class _Runner:
         jobs = [replace(job, number=number) for number in range(case.workers)]
         return await run_workers(jobs, self.stop, progress, self.writer)
 
-    async def _with_hiccups(self, run: CaseRun, hiccups: Hiccups) -> CaseRun:
-        """What the platform stole while the measured messages were on their way."""
+    async def _with_hiccups(self, runs: Sequence[CaseRun], hiccups: Hiccups) -> list[CaseRun]:
+        """What the platform stole while the measured messages were on their way, of all cases alike."""
+        began_ns, ended_ns = min(run.started_ns for run in runs), max(run.ended_ns for run in runs)
         offset_ns = self.clock.offset_ns
-        seen = await hiccups.between(run.started_ns + offset_ns, run.ended_ns + offset_ns)
-        return replace(run, hiccup_p999_ns=seen.p999_ns, hiccup_max_ns=seen.max_ns)
+        seen = await hiccups.between(began_ns + offset_ns, ended_ns + offset_ns)
+        return [replace(run, hiccup_p999_ns=seen.p999_ns, hiccup_max_ns=seen.max_ns) for run in runs]
 
 
 def _rules(count: int) -> str:

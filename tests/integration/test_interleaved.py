@@ -107,6 +107,9 @@ def test_mocks_of_one_comparison_share_a_process(tmp_path: Path) -> None:
         patch.setattr("bench.api.mocks_in_one_process", counted)
         cases = run_text(HEAD + TRANSPORTS + "load: {model: closed, messages: 10}\n", tmp_path).summary.cases
     assert (len(asked), len(set(asked))) == (2, 1)
+    held_up = {case.generator.hiccup_max_ms for case in cases}
+    assert len(held_up) == 1, "what held up one of them held up the other"
+    assert held_up != {None}
     assert all(case.referee is not None and case.referee.unaccounted == 0 for case in cases)
 
 
