@@ -575,7 +575,7 @@ def plan(
     from bench.limits import local_ports
     from bench.providers import messages_in_a_call
     from bench.providers.addresses import with_credentials
-    from bench.scenario.plan import plan_case
+    from bench.scenario.plan import plan_case, whole_duration_ns
 
     ports = local_ports()
     for text in scenarios:
@@ -583,13 +583,16 @@ def plan(
         planned = [plan_case(case, ports, messages_in_a_call(case)) for case in scenario.longest.cases]
         if as_json:
             shape = {"scenario": scenario.name, "cases": [asdict(each) for each in planned]}
+            takes = {"duration_ns": whole_duration_ns(scenario.longest, planned)}
             remarks = {"beyond_limits": _beyond_limits(scenario), "left_out": scenario.left_out}
-            click.echo(json.dumps(shape | remarks))
+            click.echo(json.dumps(shape | takes | remarks))
             continue
         _print_plan(scenario, planned)
 
 
 def _print_plan(scenario: Scenario, planned: Sequence[PlannedCase]) -> None:
+    from bench.scenario.plan import whole_duration_ns
+
     click.echo(f"{scenario.name}: {scenario.description}")
     width = max(len(each.id) for each in planned)
     for each in planned:
@@ -606,7 +609,7 @@ def _print_plan(scenario: Scenario, planned: Sequence[PlannedCase]) -> None:
             click.echo(f"  note on {each.id}: {each.remark}")
     for sentence in _remarks(scenario):
         click.echo(f"  {sentence}")
-    total_ns = sum(each.duration_ns for each in planned)
+    total_ns = whole_duration_ns(scenario.longest, planned)
     count = sum(each.messages or 0 for each in planned)
     click.echo(f"  {len(planned)} cases, {count} messages, about {format_duration(total_ns)} in all")
     for line in _real(scenario):

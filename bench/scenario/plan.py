@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bench.model import Case, Connection, ServiceTime, TargetKind, TlsMode, Transport
+from bench.model import Case, Connection, Scenario, ServiceTime, TargetKind, TlsMode, Transport
 from bench.scenario import known
 
 KEPT_CPU_NS = 1_000_000
@@ -61,6 +62,16 @@ def plan_case(case: Case, ports: int | None = None, together: int = 1) -> Planne
         duration_ns=(START_NS * case.load.parts if _is_served_here(case) else 0)
         + _duration_ns(case, together),
         remark=_port_remark(case, ports),
+    )
+
+
+def whole_duration_ns(scenario: Scenario, planned: Iterable[PlannedCase]) -> int:
+    """Of all cases one after another; of those that are interleaved, as long as the longest takes on its
+    schedule, and as long as all of them where they take turns."""
+    alone_ns = {each.id: each.duration_ns for each in planned}
+    return sum(
+        (max if all(case.load.open for case in cases) else sum)(alone_ns[case.id] for case in cases)
+        for cases in scenario.groups
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from bench.model import Case, ServiceTime
 from bench.scenario import find_scenario, load_scenario
-from bench.scenario.plan import START_NS, mean_ns, plan_case
+from bench.scenario.plan import START_NS, mean_ns, plan_case, whole_duration_ns
 
 SECOND = 10**9
 HEAD = "version: 1\nname: x\nprovider: sendgrid\nclient: {smtp: aiosmtplib}\n"
@@ -147,6 +147,22 @@ def test_without_a_network_one_core_is_the_limit(connection: str, least_s: float
 def test_messages_include_warm_up_and_are_open_where_a_duration_bounds_them(tmp_path: Path) -> None:
     assert plan_case(only(tmp_path, TEN.replace("10", "10, warmup: 3"))).messages == 13
     assert plan_case(only(tmp_path, "load: {model: closed, duration: 2s}\n")).messages is None
+
+
+@pytest.mark.parametrize(
+    ("load", "together"),
+    [("{model: constant, rate: 10/s, messages: 100}", 1), ("{model: closed, messages: 100}", 2)],
+)
+def test_cases_that_are_interleaved_share_a_schedule_or_take_turns(
+    tmp_path: Path, load: str, together: int
+) -> None:
+    path = tmp_path / "x.yaml"
+    pair = "compare: connection\nmatrix: {connection: [pooled, unpooled]}\n"
+    path.write_text(f"{HEAD}load: {load}\nnetwork: {{rtt: 20ms}}\n{pair}")
+    scenario = load_scenario(path, environ={})
+    planned = [plan_case(case) for case in scenario.cases]
+    longest_ns, all_ns = max(each.duration_ns for each in planned), sum(each.duration_ns for each in planned)
+    assert whole_duration_ns(scenario, planned) == {1: longest_ns, 2: all_ns}[together]
 
 
 @pytest.mark.parametrize(
