@@ -279,3 +279,26 @@ exit $code
     found = act(workspace, program=program, scenario=scenario(workspace))
     assert found.code == 2, found.log
     assert found.outputs["verdict"] == "error"
+
+
+def test_two_servers_are_gated(workspace: Path) -> None:
+    text = SCENARIO.replace(
+        "target: mock\nprovider: sendgrid\n", "target: smtp://127.0.0.1:{port}\ntls: none\n"
+    )
+    (workspace / "mail" / "acted.yaml").write_text(text.replace("messages: 20", "messages: 300"))
+    server = f"{sys.executable} -P -m bench mock smtp --no-auth --tls none --port {{port}} --service-time"
+    found = act(
+        workspace, scenario="mail/acted.yaml",
+        base=f"{server} 10ms", head=f"{server} 15ms", arguments="--processes\n1",
+    )  # fmt: skip
+    assert found.code == 1, found.log
+    out = found.outputs
+    assert (out["verdict"], out["exit-code"], out["gate"]) == ("fail", "1", "regression")
+    assert "server=head against" in found.summary
+    assert any("title=gate%3A regression::server: p50" in line for line in found.commands), found.commands
+
+
+def test_base_and_head_go_together(workspace: Path) -> None:
+    found = act(workspace, scenario=scenario(workspace), base="serve {port}")
+    assert (found.code, found.outputs["verdict"]) == (2, "error")
+    assert "base and head go together" in found.log
