@@ -723,7 +723,7 @@ class WireConnection:
     bytes_down: int
 
 
-MEASUREMENT = 3
+MEASUREMENT = 4
 """Which definition of the figures holds: one more with each entry of the changelog under *Changes what is
 measured*. Figures of two runs are only compared where it is the same."""
 
