@@ -24,12 +24,18 @@ def sentences(comparison: ComparisonSummary, called: Mapping[str, str]) -> list[
         (pair,) = comparison.pairs
         word = comparison.verdict.value.upper()
         found = f"{word}: {called[pair.b]} against {called[pair.a]}: {'; '.join(comparison.reasons)}."
-        processes = f", from {comparison.processes} processes each," if comparison.processes > 1 else ""
-        told = f"With {pair.count} messages a side{processes} {detectable(pair.ratios)}."
+        told = f"With {size_of(comparison)} {detectable(pair.ratios)}."
         return [found, told, *_looks(comparison)]
     if len(comparison.pairs) == 1:
         return [_difference(comparison.pairs[0], called)]
     return [_ranking(comparison, called)]
+
+
+def size_of(comparison: ComparisonSummary) -> str:
+    """`1500 messages a side (20 processes)`, of two variants."""
+    (pair,) = comparison.pairs
+    processes = f" ({comparison.processes} processes)" if comparison.processes > 1 else ""
+    return f"{pair.count} messages a side{processes}"
 
 
 def detectable(ratios: Sequence[Ratio]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from bench.analysis.gate import change, share_of
 from bench.analysis.groups import differing, names
+from bench.analysis.verdicts import size_of
 from bench.model import ComparisonSummary, Lost, Ratio, Summary, Verdict
 from bench.report.figures import MISSING
 
@@ -44,7 +45,7 @@ def _compared(comparison: ComparisonSummary, called: Mapping[str, str]) -> Compa
         for row in rows:
             row.append(share_of(limits.lost if row[0] == "lost" else limits.limit[row[0]]))
     title = f"{called[pair.b]} against {called[pair.a]}"
-    note = f"{pair.count} messages a side; detectable: the least slowdown that is found 95 times of 100"
+    note = f"{size_of(comparison)}; detectable: the least slowdown that is found 95 times of 100"
     return Compared(title, comparison.verdict, tuple(header), tuple(map(tuple, rows)), note, comparison)
 
 

@@ -215,7 +215,7 @@ def test_each_variant_is_several_processes_one_after_another(folder: Path) -> No
         assert len((folder / f"{mine}.log").read_text().splitlines()) == 340, "each was taken once"
         between_ns = run.ended_ns - run.started_ns - run.took_ns
         assert between_ns > 9 * 50_000_000, "starting a server is no time of its messages"
-    assert "With 250 messages a side, from 10 processes each, slowdowns of p50" in done.stdout
+    assert "With 250 messages a side (10 processes) slowdowns of p50" in done.stdout
     assert not running(folder)
 
 
