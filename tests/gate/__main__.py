@@ -45,9 +45,9 @@ def _covered(noise: str, change: str, count: int) -> Found:
 
 
 def _processes() -> Found:
-    alarms, as_one = simulated.by_processes("none", 1000, ROUNDS)
+    alarms, one = simulated.by_processes("none", 1000, ROUNDS)
     seen, _ = simulated.by_processes("all +5 %", 3000, POWER_ROUNDS)
-    return {"alarms": alarms, "as_one": as_one, "seen": seen}
+    return {"alarms": alarms, "one": one, "seen": seen}
 
 
 def _cost() -> Found:

@@ -107,15 +107,17 @@ def _simulated_alike(page: Page, state: Mapping[str, Found]) -> None:
 
 def _several_processes(page: Page, state: Mapping[str, Found]) -> None:
     if found := state.get("several processes"):
-        alarms, as_one = _number(found, "alarms"), _number(found, "as_one")
+        alarms, one = _number(found, "alarms"), _number(found, "one")
         seen = _number(found, "seen")
         page.lines += [
             "",
             f"## Servers that are started anew: {PROCESSES} processes a side, apart by {APART:.0%} by chance",
         ]
-        page.table("planted", "messages a side", "comparisons", "sendbench", "as if one", "asked", "")
+        page.table(
+            "planted", "messages a side", "comparisons", "sendbench", "one process a side", "asked", ""
+        )
         page.row(
-            "none", 1000, ROUNDS, f"{alarms} ({alarms / ROUNDS:.1%})", f"{as_one} ({as_one / ROUNDS:.1%})",
+            "none", 1000, ROUNDS, f"{alarms} ({alarms / ROUNDS:.1%})", f"{one} ({one / ROUNDS:.1%})",
             f"<= {ALARMS_ALLOWED}", held=alarms <= ALARMS_ALLOWED,
         )  # fmt: skip
         page.row("all +5 %", 3000, POWER_ROUNDS, f"{seen} ({seen / POWER_ROUNDS:.1%})", "", "")

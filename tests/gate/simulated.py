@@ -77,18 +77,16 @@ def _by_processes(change: str, count: int, rounds: int, seed: int) -> tuple[int,
     parts = np.arange(count) * PROCESSES // count
     found = [0, 0]
     for _ in range(rounds):
-        a, b = (
-            side * np.exp(rng.normal(0, APART, PROCESSES))[parts]
-            for side in two_sides(NOISES["quiet"], count, planted, rng)
-        )
+        sides = two_sides(NOISES["quiet"], count, planted, rng)
+        a, b = (side * np.exp(rng.normal(0, APART, PROCESSES))[parts] for side in sides)
         found[0] += ours(a, b, parts=parts)
-        found[1] += ours(a, b)
+        found[1] += ours(*(side * np.exp(rng.normal(0, APART)) for side in sides))
     return found[0], found[1]
 
 
 def by_processes(change: str, count: int, rounds: int) -> tuple[int, int]:
-    """How many of so many comparisons call B slower where each side is `PROCESSES` processes that differ by
-    chance (log-normal, by `APART`): with the process as the unit, and with messages as if it were one."""
+    """How many of so many comparisons call B slower where processes differ by chance (log-normal, by APART):
+    of `PROCESSES` on each side, and of one, of which nothing can tell what is its own."""
     with ProcessPoolExecutor(CORES) as pool:
         work = partial(_by_processes, change, count, rounds // CORES)
         parts = list(pool.map(work, range(200, 200 + CORES)))

@@ -463,7 +463,7 @@ def test_plan_says_what_a_comparison_leaves_out_and_what_it_takes(tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "left out mailjet/smtp/pooled: Mailjet needs credentials: set MAILJET_API_KEY" in done.stdout
     assert "mailtrap/api/pooled" in done.stdout
-    assert "to run it: --live --budget 500 --confirm " in done.stdout
+    assert "to run it: --live --budget 1220 --confirm " in done.stdout
     assert not any(key in done.stdout for key in ("SG.x", "re_x"))
     refused = sendbench("run", "compare-providers", folder=tmp_path, env=keys)
     assert (refused.returncode, len(refused.stderr.splitlines())) == (5, 1)
