@@ -29,7 +29,7 @@ from bench.clock import Alarm, RunClock, share_of, utc_now
 from bench.engine import Engine, Progress, Stop
 from bench.errors import SetupError
 from bench.guard import Guard, RealGuard, TargetClass
-from bench.hiccup import Hiccups, watching
+from bench.hiccup import watching
 from bench.interleave import Interleaving, Place
 from bench.limits import allow_open_files
 from bench.mock.process import mock_process, mocks_in_one_process
@@ -206,18 +206,32 @@ class _Runner:
         """Run one case, or several interleaved, part after part; what fails ends all of them."""
         progress = [Progress(self._messages_left(case)) for case in cases]
         self.options.on_cases(cases, progress)
-        parts, runner = cases[0].load.parts, self
-        for part in range(cases[0].load.part_of(self.left.first(cases[0].id)), parts):
-            runs = [runner.left.joined(run) for run in await runner.run_group(cases, progress)]
-            failed = any(run.error for run in runs)
-            if part + 1 == parts or self.stop or failed:
-                break
-            begins = {case.id: case.load.begin(part + 1) for case in cases}
-            runner = replace(runner, left=runner.left.after(begins, runs))
+        parts, runner, spans = cases[0].load.parts, self, list[tuple[int, int]]()
+        async with watching() as hiccups:
+            for part in range(cases[0].load.part_of(self.left.first(cases[0].id)), parts):
+                ended = await runner.run_group(cases, progress)
+                spans.append(self._span(ended))
+                failed = any(run.error for run in ended)
+                if part + 1 == parts or self.stop or failed:
+                    break
+                begins = {case.id: case.load.begin(part + 1) for case in cases}
+                runs = [runner.left.joined(run) for run in ended]
+                runner = replace(runner, left=runner.left.after(begins, runs))
+            seen = await hiccups.between(spans)
+        ended = [replace(run, hiccup_p999_ns=seen.p999_ns, hiccup_max_ns=seen.max_ns) for run in ended]
+        runs = [runner.left.joined(run) for run in ended]
         if failed and part + 1 < parts:
             said = f"the comparison ended with part {part + 1} of {parts}"
             return [replace(run, error=run.error or said) for run in runs]
+        if part + 1 < parts:  # stopped, maybe after the last message of this part
+            return [replace(run, interrupted=True) for run in runs]
         return runs
+
+    def _span(self, runs: Sequence[CaseRun]) -> tuple[int, int]:
+        """When the measured messages of any of them were on their way, on CLOCK_MONOTONIC."""
+        offset_ns = self.clock.offset_ns
+        began_ns, ended_ns = min(run.started_ns for run in runs), max(run.ended_ns for run in runs)
+        return began_ns + offset_ns, ended_ns + offset_ns
 
     def is_undecided(self) -> bool:
         """Whether the gate has another stage and needs it: something is inconclusive, and nothing is a
@@ -248,9 +262,7 @@ class _Runner:
             check_open_files(cases)
         except SetupError as error:
             return [replace(_not_run(case, self.clock()), error=str(error)) for case in cases]
-        async with watching() as hiccups:
-            runs = await self._against_mocks(cases, progress)
-            return await self._with_hiccups(runs, hiccups)
+        return await self._against_mocks(cases, progress)
 
     async def _against_mocks(self, cases: Sequence[Case], progress: Sequence[Progress]) -> list[CaseRun]:
         """The mocks of cases that are interleaved share a process, so that what the machine takes from one of
@@ -381,13 +393,6 @@ class _Runner:
         jobs = [replace(job, number=number) for number in range(case.workers)]
         return await run_workers(jobs, self.stop, progress, self.writer)
 
-    async def _with_hiccups(self, runs: Sequence[CaseRun], hiccups: Hiccups) -> list[CaseRun]:
-        """What the platform stole while the measured messages were on their way, of all cases alike."""
-        began_ns, ended_ns = min(run.started_ns for run in runs), max(run.ended_ns for run in runs)
-        offset_ns = self.clock.offset_ns
-        seen = await hiccups.between(began_ns + offset_ns, ended_ns + offset_ns)
-        return [replace(run, hiccup_p999_ns=seen.p999_ns, hiccup_max_ns=seen.max_ns) for run in runs]
-
 
 def _rules(count: int) -> str:
     return f"{count} rule{'s' * (count != 1)}"
@@ -435,7 +440,7 @@ def _not_run(case: Case, now_ns: int) -> CaseRun:
         service_time_p50_ns=None,
         server=case.server,
         comparison=case.comparison,
-        parts=case.load.parts,
+        begins=case.load.begins,
     )
 
 

@@ -229,7 +229,7 @@ def run(
 @click.option("--head", metavar="CMD", help="Starts the server that is judged.")
 @click.option("--limit", "limits", multiple=True, metavar="5%|p95=10%,...", help="How much slower it may be.")
 @click.option("--stages", type=click.IntRange(1, 2), help="2: as many messages again if it is inconclusive.")
-@click.option("--processes", type=click.IntRange(1), help="How often each CMD is started (default 20).")
+@click.option("--processes", type=click.IntRange(1), help="How often each CMD is started: 1, or 10 to 100.")
 @_run_options
 @_json_option
 @_inconclusive_option

@@ -229,6 +229,8 @@ class Engine:
     _retrying: TaskGroup = field(init=False)
     """Attempts beyond the first, and the waits before them; nobody else waits for those."""
     _resent: int = field(init=False, default=0)
+    _done_before: int = field(init=False)
+    """Messages of earlier parts, whose share of attempts is not this one's."""
     _backoff: Random = field(init=False)
     _pacer: Pacer = field(init=False)
     _pool: Pool = field(init=False)
@@ -260,6 +262,7 @@ class Engine:
         self._backoff = Random(f"sendbench retry {self.seed}")
         self._pacer = self._paced()
         self._seq, self._step = self.share.first_from(self.first), self.share.of
+        self._done_before = self.progress.done
         self._pool = Pool(
             replace(self.case.pool, size=self.share.part(self.case.pool.size)),
             self.make_session,
@@ -506,7 +509,7 @@ class Engine:
             return
         if (
             answer.outcome not in _SENT_AGAIN[retry.on]
-            or self._resent >= RETRY_SHARE * self.progress.done + 1
+            or self._resent >= RETRY_SHARE * (self.progress.done - self._done_before) + 1
         ):
             return
         self._resent += 1
@@ -681,7 +684,7 @@ class Engine:
             interrupted=bool(self.stop),
             quits=quits,
             comparison=case.comparison,
-            parts=case.load.parts,
+            begins=case.load.begins,
             retry="" if case.retry is None else case.retry.on,
         )
 

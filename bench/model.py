@@ -243,11 +243,6 @@ class Fault:
     """reply: whether the message is taken all the same; None: as the answer's code says."""
 
 
-def begin_of(part: int, parts: int, messages: int, warmup: int) -> int:
-    """The first message of a part of a load, each of which has its own warm-up first."""
-    return part * warmup + -(-messages * part // parts)
-
-
 @dataclass(frozen=True, slots=True)
 class Load:
     """How messages are released. Which fields count depends on the model; see `pacing`."""
@@ -279,7 +274,12 @@ class Load:
 
     def begin(self, part: int) -> int:
         """The first message of a part, with which its warm-up begins; of the part after the last: the end."""
-        return begin_of(part, self.parts, self.messages or 0, self.warmup)
+        return part * self.warmup + -(-(self.messages or 0) * part // self.parts)
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The first message of each part."""
+        return tuple(map(self.begin, range(self.parts)))
 
     def part_of(self, seq: int) -> int:
         """The part of a message."""
@@ -674,8 +674,8 @@ class CaseRun:
     """Processes that shared the load."""
     comparison: str = ""
     """The comparison it took part in: cases of one ran interleaved. Empty: none."""
-    parts: int = 1
-    """See `Load.parts`."""
+    begins: tuple[int, ...] = (0,)
+    """The first message of each part of its load, with which a warm-up begins."""
     paused_ns: int = 0
     """What of the time from `started_ns` to `ended_ns` lay between its parts."""
     interleaved: int = 1
@@ -690,11 +690,6 @@ class CaseRun:
     """CPU of the mock over wall time while the case ran; None where something else answered."""
     stopped_by: str = ""
     """The threshold that ended the run, as it could no longer pass for this case."""
-
-    @property
-    def begins(self) -> tuple[int, ...]:
-        """The first message of each part, with which its warm-up begins."""
-        return tuple(begin_of(part, self.parts, self.scheduled, self.warmup) for part in range(self.parts))
 
     @property
     def took_ns(self) -> int:

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.analysis.comparisons import measure_of, observed
+from bench.analysis.comparisons import measure_of, observed, parts_of
 from bench.analysis.gate import alpha_of
-from bench.analysis.paired import LEAST
+from bench.analysis.paired import LEAST, Ints
 from bench.analysis.planning import GatePlan, Planned, against_itself, plan, spread_of
 from bench.analysis.quantiles import Floats
 from bench.api import summarise
 from bench.errors import InvalidRunError, UsageError
 from bench.model import DEFAULT_LIMITS, Case, CaseRun, Gate, Scenario
-from bench.scenario.plan import plan_case
+from bench.scenario.plan import START_NS, plan_case
 from bench.store import open_run
 
 DEFAULT_GATE = Gate(DEFAULT_LIMITS)
@@ -27,6 +27,8 @@ class _Earlier:
     id: str
     cases: Mapping[str, CaseRun]
     times: Mapping[str, Floats]
+    parts: Mapping[str, Ints]
+    """The process of each time; nothing where each variant was one."""
 
 
 def plan_gates(scenario: Scenario, folder: Path, effect: float, power: float) -> tuple[GatePlan, ...]:
@@ -53,8 +55,12 @@ def _read(folder: Path, wanted: set[str]) -> _Earlier:
     for case in summary.cases:
         if case.id in cases and not case.generator.valid:
             raise InvalidRunError(f"{folder}: {case.id} says nothing: {'; '.join(case.generator.reasons)}")
-    times = {name: observed(frame[frame["case"].eq(name)], measure_of(case)) for name, case in cases.items()}
-    return _Earlier(stored.manifest.id, cases, times)
+    rows = {name: frame[frame["case"].eq(name)] for name in cases}
+    times = {name: observed(rows[name], measure_of(case)) for name, case in cases.items()}
+    gate = stored.manifest.gate
+    several = gate is not None and gate.processes > 1
+    parts = {name: parts_of(rows[name], case) for name, case in cases.items()} if several else {}
+    return _Earlier(stored.manifest.id, cases, times, parts)
 
 
 def _plan(cases: Sequence[Case], earlier: _Earlier, gate: Gate, effect: float, power: float) -> GatePlan:
@@ -62,8 +68,8 @@ def _plan(cases: Sequence[Case], earlier: _Earlier, gate: Gate, effect: float, p
         raise UsageError(
             f"a gate judges the second of two variants; the comparison {cases[0].comparison} has {len(cases)}"
         )
-    name, sides = _sides([case.id for case in cases], earlier)
-    spread = spread_of(*sides)
+    name, sides, parts = _sides([case.id for case in cases], earlier)
+    spread = spread_of(*sides, parts)
     if spread is None:
         raise UsageError(
             f"{earlier.id} has {min(map(len, sides))} messages a side of {name}, and it takes "
@@ -74,12 +80,15 @@ def _plan(cases: Sequence[Case], earlier: _Earlier, gate: Gate, effect: float, p
     return GatePlan(name, measure_of(earlier.cases[cases[0].id]), effect, power, earlier.id, spread, planned)
 
 
-def _sides(ids: Sequence[str], earlier: _Earlier) -> tuple[str, tuple[Floats, Floats]]:
-    """Two variants only where they ran interleaved; else the first against itself."""
+def _sides(
+    ids: Sequence[str], earlier: _Earlier
+) -> tuple[str, tuple[Floats, Floats], tuple[Ints, Ints] | None]:
+    """Two variants only where they ran interleaved, with their processes; else the first against itself."""
     first = earlier.cases[ids[0]]
     if len(ids) == 2 and first.comparison and first.comparison == earlier.cases[ids[1]].comparison:
-        return f"{ids[1]} against {ids[0]}", (earlier.times[ids[0]], earlier.times[ids[1]])
-    return f"{ids[0]} against itself", against_itself(earlier.times[ids[0]])
+        parts = (earlier.parts[ids[0]], earlier.parts[ids[1]]) if earlier.parts else None
+        return f"{ids[1]} against {ids[0]}", (earlier.times[ids[0]], earlier.times[ids[1]]), parts
+    return f"{ids[0]} against itself", against_itself(earlier.times[ids[0]]), None
 
 
 def _duration_ns(case: Case, count: int | None, earlier: _Earlier) -> int | None:
@@ -93,4 +102,6 @@ def _duration_ns(case: Case, count: int | None, earlier: _Earlier) -> int | None
         return plan_case(replace(case, load=longer)).duration_ns
     ran = earlier.cases[case.id]
     sides = 1 if ran.interleaved > 1 else 2
-    return round(ran.took_ns / max(1, ran.scheduled) * (count + load.warmup) * sides)
+    starts_ns = START_NS * load.parts if case.command is not None else 0
+    sent = count + load.warmup * load.parts
+    return starts_ns + round(ran.took_ns / max(1, ran.scheduled) * sent * sides)

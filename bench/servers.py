@@ -43,12 +43,15 @@ async def server_process(
     START_S, or has ended by itself before the block has; StorageError where `output` cannot be written.
     """
     port = _free_port(host)
+    said = _size(output)  # by those that were started before
     process = await _start([word.replace(PORT, str(port)) for word in shlex.split(command)], output)
     try:
-        await _ready(process, host, port, output, given_up)
+        await _ready(process, host, port, lambda: _last_words(output, said), given_up)
         yield port
         if process.returncode is not None:
-            raise SetupError(f"the server ended before its case did, {_ending(process)}{_last_words(output)}")
+            raise SetupError(
+                f"the server ended before its case did, {_ending(process)}{_last_words(output, said)}"
+            )
     finally:
         with anyio.CancelScope(shield=True):
             await _stop(process)
@@ -78,7 +81,9 @@ async def _start(words: list[str], output: Path) -> Process:
         os.close(stream)
 
 
-async def _ready(process: Process, host: str, port: int, output: Path, given_up: Callable[[], bool]) -> None:
+async def _ready(
+    process: Process, host: str, port: int, last_words: Callable[[], str], given_up: Callable[[], bool]
+) -> None:
     with anyio.move_on_after(START_S):
         while process.returncode is None:
             if given_up():
@@ -87,9 +92,9 @@ async def _ready(process: Process, host: str, port: int, output: Path, given_up:
                 await (await anyio.connect_tcp(host, port)).aclose()
                 return
             await anyio.sleep(LOOK_S)
-        raise SetupError(f"the server ended before it was ready, {_ending(process)}{_last_words(output)}")
+        raise SetupError(f"the server ended before it was ready, {_ending(process)}{last_words()}")
     raise SetupError(
-        f"the server could not be connected to at {host}:{port} within {START_S:g} s{_last_words(output)}"
+        f"the server could not be connected to at {host}:{port} within {START_S:g} s{last_words()}"
     )
 
 
@@ -109,10 +114,14 @@ def _ending(process: Process) -> str:
     return f"with code {code}" if code >= 0 else f"by {signal.Signals(-code).name}"
 
 
-def _last_words(output: Path) -> str:
-    """`; its last words (server-000.log): ...`, on one line."""
+def _size(output: Path) -> int:
+    return output.stat().st_size if output.exists() else 0
+
+
+def _last_words(output: Path, after: int) -> str:
+    """`; its last words (server-000.log): ...`, on one line: of what it said after so many bytes."""
     with output.open("rb") as stream:
-        stream.seek(max(0, output.stat().st_size - LAST_BYTES))
+        stream.seek(max(after, output.stat().st_size - LAST_BYTES))
         lines = stream.read().decode("utf-8", "replace").split("\n")
     said = [" ".join(line.split()) for line in lines if line.strip()][-LAST_LINES:]
     text = " / ".join("".join(one if one.isprintable() else "?" for one in line) for line in said)

@@ -111,10 +111,11 @@ def counted(messages: int) -> str:
 
 
 @pytest.mark.parametrize(
-    ("messages", "processes"), [(249, 1), (250, 10), (300, 12), (499, 19), (500, 20), (9999, 20)]
+    ("messages", "processes"),
+    [(249, 1), (250, 10), (300, 12), (499, 19), (500, 20), (900, 18), (990, 19), (1500, 20), (10_000, 20)],
 )
 def test_commands_are_compared_as_several_processes(tmp_path: Path, messages: int, processes: int) -> None:
-    """As many as have a stratum of messages each, of which fewer than ten can show nothing."""
+    """As many as leave no more than a tenth of the messages over, which fills no stratum."""
     found = gated(load(tmp_path, counted(messages) + COMMANDS))
     assert found.gate is not None
     assert found.gate.processes == processes
@@ -169,3 +170,14 @@ def test_parts_of_a_load(messages: int, warmup: int, parts: int) -> None:
         for seq in range(begin, end):
             assert whole.part_of(seq) == part
             assert whole.warms_up(seq) == (seq - begin < warmup)
+
+
+def test_calls_with_several_messages_go_to_one_process(tmp_path: Path) -> None:
+    """A call is one observation."""
+    calls = "provider: postmark\ntransport: api\nbatch: 5\ntarget: http://127.0.0.1:{port}\n"
+    text = counted(1500) + calls + "matrix: {server: ['a {port}', 'b {port}']}\ncompare: server\n"
+    found = gated(load(tmp_path, text)).gate
+    assert found is not None
+    assert found.processes == 1
+    with pytest.raises(UsageError, match="a call with several messages"):
+        gated(load(tmp_path, text), None, None, 10)

@@ -84,7 +84,8 @@ def compare_times(
         told = ComparisonSummary(name, measure, (), (), note)
         if gate is None:
             return told
-        return replace(told, verdict=Verdict.INCONCLUSIVE, looks=looks, stages=gate.stages)
+        judged = replace(told, verdict=Verdict.INCONCLUSIVE, looks=looks, stages=gate.stages)
+        return replace(judged, processes=gate.processes * looks)
     if gate is None:
         pairs = _each_with_each(strata)
         return ComparisonSummary(name, measure, pairs, _places(strata, pairs))

@@ -118,7 +118,9 @@ def stratify_each(
         for name, each in pieces.items()
     }
     rows = {name: values.reshape(strata, STRATUM) for name, values in rows.items()}
-    levels = _levels(list(rows.values()))
+    medians = {name: _medians(values) for name, values in rows.items()}
+    whole = [each for each in medians.values() if np.isfinite(each).all()]
+    levels = _levels(whole if len(whole) > 1 else list(medians.values()))
     units = np.arange(strata) * min(strata, UNITS) // strata
     if parts is not None:
         units = np.repeat(np.arange(len(counts)), counts)
@@ -129,10 +131,10 @@ def _split(values: Floats, parts: Ints) -> list[Floats]:
     return np.split(values, np.searchsorted(parts, np.arange(1, parts[-1] + 1))) if len(parts) else []
 
 
-def _levels(variants: Sequence[Floats]) -> Floats:
-    """Stratum -> the geometric mean of all medians: dividing one variant shifts all levels alike."""
+def _levels(medians: Sequence[Floats]) -> Floats:
+    """Stratum -> the geometric mean of medians: dividing one variant by anything shifts all levels alike."""
     with np.errstate(divide="ignore"):
-        logs: Floats = np.mean([np.log(_medians(each)) for each in variants], axis=0)
+        logs: Floats = np.mean([np.log(each) for each in medians], axis=0)
     known = np.isfinite(logs)
     logs[~known] = logs[known].mean() if known.any() else 0.0
     return np.exp(logs)

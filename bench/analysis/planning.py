@@ -3,7 +3,7 @@
 The interval of a ratio of percentiles says how precisely a run of that length knew it. What is assumed:
 
 - with n times the messages it is narrower by the square root of n, as it is where strata are alike and hang
-  together no longer than their neighbours do;
+  together no longer than their neighbours do; what processes of one program differ by takes more of these;
 - a slowdown stretches everything around its percentile alike and leaves the spread as it was. One that
   stretches the tail alone makes it wider: what is 10 % at p95 and nothing at p50 takes a third more.
 
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.analysis.paired import LEAST, QUANTILES, STRATUM, Levelled, detectable, interval, stratify
+from bench.analysis.paired import LEAST, QUANTILES, STRATUM, Ints, Levelled, detectable, interval, stratify
 from bench.analysis.quantiles import Floats
 
 MOST = 10_000_000
@@ -37,6 +37,8 @@ class Spread:
     """Messages a side."""
     widths: Mapping[str, float | None]
     """p50, p95, p99 -> of the interval of the ratio's logarithm; None where there were too few messages."""
+    units: int
+    """What was flipped for it: strata, or the processes that a variant was."""
     unsure: float
     """By what share a number of messages worked out from this may be off: one standard deviation at p95;
     at p50 it is less."""
@@ -87,9 +89,10 @@ def against_itself(times: Floats) -> tuple[Floats, Floats]:
     return blocks[:, 0], blocks[:, 1]
 
 
-def spread_of(a: Floats, b: Floats) -> Spread | None:
-    """From two variants' times in the order of their slots; None where they are too few."""
-    strata = stratify(a, b)
+def spread_of(a: Floats, b: Floats, parts: tuple[Ints, Ints] | None = None) -> Spread | None:
+    """From two variants' times in the order of their slots, with the process of each where there were more;
+    None where they are too few."""
+    strata = stratify(a, b, parts)
     if strata is None:
         return None
     levelled = Levelled(strata)
@@ -97,7 +100,7 @@ def spread_of(a: Floats, b: Floats) -> Spread | None:
         name: _width(levelled, q) if strata.count >= LEAST[name] else None for name, q in QUANTILES.items()
     }
     # A variance is estimated from so many units; the factor of it is by simulation, from 500 to 4,000 a side.
-    return Spread(strata.count, widths, 1.8 * math.sqrt(2 / strata.flipped))
+    return Spread(strata.count, widths, strata.flipped, 1.8 * math.sqrt(2 / strata.flipped))
 
 
 def _width(levelled: Levelled, q: float) -> float | None:
@@ -119,7 +122,8 @@ def plan(
         width = spread.widths[name]
         if width is None or count < LEAST[name]:
             return None
-        return detectable(width * math.sqrt(spread.count / count), allowed[name], share, power=power)
+        width *= math.sqrt(spread.count / count)
+        return detectable(width, allowed[name], share, power=power, units=spread.units)
 
     def needed(name: str) -> tuple[int | None, str]:
         if effect <= allowed[name]:

@@ -277,9 +277,12 @@ def _by_outcome(measured: pd.DataFrame) -> dict[Outcome, int]:
 def _throughput(run: CaseRun, measured: pd.DataFrame, counts: Counts) -> Throughput:
     """Offered: intervals between due times per second, so that 50/s for 2 s is 50 and not 50.5."""
     offered = None
-    due = present(numbers(measured, "due_ns"))
-    if run.open and len(due) > 1 and due[-1] > due[0]:
-        offered = (len(due) - 1) * 1e9 / float(due[-1] - due[0])
+    due, parts = numbers(measured, "due_ns"), np.searchsorted(run.begins, numbers(measured, "seq"), "right")
+    each = [present(due[parts == part + 1]) for part in range(len(run.begins))]
+    gaps = sum(max(0, len(one) - 1) for one in each)
+    spans_ns = sum(float(one[-1] - one[0]) for one in each if len(one))
+    if run.open and spans_ns > 0:
+        offered = gaps * 1e9 / spans_ns
     span_s = run.took_ns / 1e9
     return Throughput(offered_per_s=offered, accepted_per_s=counts.accepted / span_s if span_s > 0 else None)
 

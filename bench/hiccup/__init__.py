@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -38,13 +38,14 @@ class Hiccups:
     def __init__(self, process: Process | None) -> None:
         self._process = process
 
-    async def between(self, from_ns: int, to_ns: int) -> Seen:
-        """What was seen in this span of CLOCK_MONOTONIC. Asked once: it ends the sleeper."""
+    async def between(self, spans: Iterable[tuple[int, int]]) -> Seen:
+        """What was seen in these spans (from, to) of CLOCK_MONOTONIC. Asked once: it ends the sleeper."""
         if self._process is None or self._process.stdin is None or self._process.stdout is None:
             return Seen()
         try:
             with anyio.fail_after(ANSWER_S):
-                await self._process.stdin.send(b"%d %d\n" % (from_ns, to_ns))
+                asked = b" ".join(b"%d %d" % span for span in spans)
+                await self._process.stdin.send(asked + b"\n")
                 moments, p999_ns, max_ns = map(int, (await self._process.stdout.receive()).split())
         except (OSError, ValueError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream):
             return Seen()

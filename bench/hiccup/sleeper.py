@@ -4,8 +4,9 @@ It has the standard library alone and imports nothing of ours, so that it is the
 Its moments are fixed in advance, so a stall makes every moment in it late, each by what was left of the
 stall: a quantile of the lateness is what somebody who wanted to run at any moment would have had to wait.
 
-It reads one line `<from> <to>` (ns on CLOCK_MONOTONIC), answers with `<moments> <p99.9> <most>` (ns) about
-that span and ends; at the end of its input it ends at once, so it does not outlive who started it.
+It reads one line, `<from> <to>` once or more (ns on CLOCK_MONOTONIC), answers with `<moments> <p99.9> <most>`
+(ns) about all of these spans and ends; at the end of its input it ends at once, so it does not outlive who
+started it.
 """
 
 from __future__ import annotations
@@ -35,11 +36,13 @@ def watch() -> tuple[int, array[int]]:
             due_ns += PERIOD_NS
 
 
-def told(first_ns: int, late_us: array[int], from_ns: int, to_ns: int) -> str:
-    """The answer about the moments of a span."""
-    begin, end = (min(max(0, -((first_ns - at) // PERIOD_NS)), len(late_us)) for at in (from_ns, to_ns))
-    counts = Counter(late_us[begin:end])
-    moments, seen, p999_us = end - begin, 0, 0
+def told(first_ns: int, late_us: array[int], *edges_ns: int) -> str:
+    """The answer about the moments from the first edge to the second, from the third to the fourth ..."""
+    places = [min(max(0, -((first_ns - at) // PERIOD_NS)), len(late_us)) for at in edges_ns]
+    counts = Counter[int]()
+    for begin, end in zip(places[::2], places[1::2], strict=True):
+        counts.update(late_us[begin:end])
+    moments, seen, p999_us = sum(counts.values()), 0, 0
     for p999_us in sorted(counts):
         seen += counts[p999_us]
         if 1000 * seen >= 999 * moments:

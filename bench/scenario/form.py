@@ -329,7 +329,7 @@ class GateForm(Form):
         1, description="2: what is inconclusive goes on for as many messages again."
     )
     processes: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="How often each variant's server is started for its share of the messages."
+        None, description="How often each variant's server: CMD is started, for its share: 1, or 10 to 100."
     )
 
 

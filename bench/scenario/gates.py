@@ -9,20 +9,27 @@ from bench.model import Case, Gate, Threshold
 from bench.scenario import known
 
 PROCESSES = 20
-"""Of each variant, where commands are compared and nothing is said: as many as cost hardly any power (where
-processes are alike, 98 % become 97; with 10 of them 82, by simulation)."""
+"""Of each variant, at most, where commands are compared and nothing is said: so many cost hardly any power
+(where processes are alike a slowdown that is found 99 times of 100 is found 98; with 10 of them 82)."""
 LEAST_PROCESSES, MOST_PROCESSES = 10, 100
 """Of fewer no order is improbable enough for a verdict."""
 LEAST_EACH = 25
 """Messages of a process: the strata of a comparison (`analysis.paired`) have as many, and none has two's."""
+LEFT_OVER = 0.1
 _ENDING = ("ramp", "steps")
 """Loads whose rate is over at their end."""
 
 
 def usual_processes(cases: Sequence[Case], thresholds: Sequence[Threshold]) -> int:
-    """How many processes each variant is where nothing is said: one where they cannot be several."""
+    """How many processes each variant is where nothing is said: as many as leave hardly a message over, which
+    fills no stratum; one where they cannot be several."""
     fewest = min((case.load.messages or 0 for case in cases), default=0)
-    usual = min(PROCESSES, fewest // LEAST_EACH)
+
+    def left_over(processes: int) -> int:
+        return fewest - fewest // processes // LEAST_EACH * LEAST_EACH * processes
+
+    some = range(LEAST_PROCESSES, PROCESSES + 1)
+    usual = max(some, key=lambda each: (left_over(each) <= LEFT_OVER * fewest, each))
     return 1 if _why_not_several(usual, cases, thresholds) else usual
 
 
@@ -48,6 +55,8 @@ def _why_not_several(processes: int, cases: Sequence[Case], thresholds: Sequence
         return f"takes 1, or {LEAST_PROCESSES} to {MOST_PROCESSES}: of fewer nothing can be shown"
     if any(case.command is None for case in cases):
         return "only what a command starts (server: CMD) can be started more than once"
+    if any(case.batch is not None for case in cases):
+        return "a call with several messages (batch) is one observation: too few for several processes"
     if any(case.load.messages is not None and case.load.messages < LEAST_EACH * processes for case in cases):
         return f"each of {processes} takes {LEAST_EACH} messages: {LEAST_EACH * processes} in all, or more"
     return _why_not_parted(cases, thresholds, "a load for several processes")

@@ -41,7 +41,7 @@ class OpenCase:
             client=case.client,
             recipients=case.message.recipients_each,
             key_prefix=key_prefix,
-            begins=tuple(case.load.begin(part) for part in range(case.load.parts)),
+            begins=case.load.begins,
         )
 
     def warms_up(self, seq: int) -> bool:

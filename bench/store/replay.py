@@ -180,7 +180,7 @@ def replay(paths: Sequence[Path], ended: Sequence[CaseRun]) -> Replay:
     del table  # or it would be held twice
     table = rows.in_order(unsorted.pop(), names)
     torn = {name for log in logs for name in log.unended}
-    known = tuple(_recounted(run, table) if run.id in torn else run for run in ended)
+    known = tuple(_recounted(run, cases[run.id], table) if run.id in torn else run for run in ended)
     others = [name for name in names if name in cases.keys() - {run.id for run in ended}]
     return Replay(
         table,
@@ -253,7 +253,7 @@ def _unknown(case: OpenCase, seq: int, key: str) -> Sample:
     )
 
 
-def _recounted(run: CaseRun, table: pa.Table) -> CaseRun:
+def _recounted(run: CaseRun, case: OpenCase, table: pa.Table) -> CaseRun:
     """A case of which one process was lost, or the first part of the run: nobody can tell what else that one
     should have started."""
     mine = _of_case(table, run.id)
@@ -262,6 +262,7 @@ def _recounted(run: CaseRun, table: pa.Table) -> CaseRun:
     return replace(
         run,
         scheduled=pc.count_distinct(measured["seq"]).as_py(),
+        begins=case.begins,
         started_ns=run.started_ns if begun_ns is None else min(begun_ns, run.started_ns),
     )
 
@@ -284,6 +285,7 @@ def _case_run(case: OpenCase, table: pa.Table) -> CaseRun:
         rtt_ns=case.rtt_ns,
         service_time_p50_ns=case.service_time_p50_ns,
         server=case.server,
+        begins=case.begins,
         error="the run ended before this case did",
         interrupted=True,
     )

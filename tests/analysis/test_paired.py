@@ -309,3 +309,13 @@ def test_what_one_process_has_by_chance_is_not_taken_for_its_code() -> None:
 )
 def test_quantiles_of_t_are_those_of_the_tables(p: float, freedom: int, quantile: float) -> None:
     assert _student(p, freedom) == pytest.approx(quantile, rel=0.015)
+
+
+def test_a_variant_that_loses_everything_takes_no_level_from_the_others() -> None:
+    rng = np.random.default_rng(3)
+    drift = np.repeat(np.exp(rng.normal(0, 0.3, 40)), STRATUM)
+    a, b = rng.lognormal(0, 0.1, 1000) * drift, rng.lognormal(0, 0.1, 1000) * drift
+    pair = stratify(a, b)
+    assert pair is not None
+    three = stratify_each({"a": a, "b": b, "c": np.full(1000, math.inf)})
+    assert np.array_equal(three["a", "b"].levels, pair.levels)

@@ -23,7 +23,7 @@ from bench.analysis.planning import Needed, Spread, against_itself, plan, spread
 from bench.model import DEFAULT_LIMITS
 from tests.gate.noise import NOISES, SAME, Change, Noise, two_sides
 
-SPREAD = Spread(1000, {"p50": 0.06, "p95": 0.10, "p99": 0.40}, 0.2)
+SPREAD = Spread(1000, {"p50": 0.06, "p95": 0.10, "p99": 0.40}, 200, 0.2)
 
 
 def needed(spread: Spread = SPREAD, effect: float = 0.05, power: float = 0.95) -> Mapping[str, Needed]:
@@ -31,7 +31,7 @@ def needed(spread: Spread = SPREAD, effect: float = 0.05, power: float = 0.95) -
 
 
 def test_four_times_the_messages_find_half_the_slowdown() -> None:
-    wide, wider = (Spread(1000, {**SPREAD.widths, "p50": width}, 0.2) for width in (0.3, 0.6))
+    wide, wider = (Spread(1000, {**SPREAD.widths, "p50": width}, 200, 0.2) for width in (0.3, 0.6))
     few, many = (needed(wide, effect=math.expm1(log))["p50"].count for log in (0.2, 0.1))
     assert few is not None
     assert many == pytest.approx(4 * few, abs=4 * STRATUM)
@@ -58,13 +58,13 @@ def test_what_the_gate_takes_for_no_regression_is_never_found() -> None:
 
 
 def test_a_percentile_is_planned_from_the_count_on_from_which_it_is_judged() -> None:
-    narrow = Spread(1000, dict.fromkeys(QUANTILES, 1e-4), 0.2)
+    narrow = Spread(1000, dict.fromkeys(QUANTILES, 1e-4), 200, 0.2)
     assert {name: each.count for name, each in needed(narrow, 0.5).items()} == LEAST
     assert needed(narrow, 0.5)["p99"].found is None  # p50 takes fewer than p99 is judged from
 
 
 def test_what_takes_too_many_or_is_not_known_is_told_in_words() -> None:
-    wide = Spread(1000, {"p50": 50.0, "p95": None, "p99": None}, 0.2)
+    wide = Spread(1000, {"p50": 50.0, "p95": None, "p99": None}, 200, 0.2)
     found = needed(wide)
     assert found["p50"].note.startswith("more than 10,000,000")
     assert "too few accepted messages" in found["p95"].note

@@ -34,3 +34,9 @@ def test_a_span_without_a_moment_has_nothing_to_say() -> None:
     assert ask([900, 900], 1, 1) == [0, 0, 0]
     assert ask([900, 900], 7, 9) == [0, 0, 0]
     assert ask([900, 900], -9, -7) == [0, 0, 0]
+
+
+def test_of_several_spans_all_moments_count_together() -> None:
+    late_us = [900, 1, 2, 3, 800, 4]
+    edges = [FIRST + number * PERIOD_NS for number in (1, 4, 5, 6)]
+    assert told(FIRST, array("I", late_us), *edges) == "4 4000 4000"

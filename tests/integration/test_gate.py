@@ -208,7 +208,7 @@ def test_each_variant_is_several_processes_one_after_another(folder: Path) -> No
         assert len({json.loads(line)["pid"] for line in said}) == 10
     stored = open_run(latest(folder))
     for run, mine in zip(stored.manifest.cases, ("20ms", "26ms"), strict=True):
-        assert (run.parts, run.scheduled) == (10, 300)
+        assert (run.begins, run.scheduled) == (tuple(range(0, 340, 34)), 300)
         rows = [row for row in stored.table().to_pylist() if row["case"] == run.id]
         assert sorted(row["seq"] for row in rows) == list(range(10 * 34))
         assert {row["seq"] % 34 for row in rows if row["warmup"]} == {0, 1, 2, 3}
@@ -257,3 +257,31 @@ def test_stopped_between_its_processes_nothing_is_left_over(folder: Path) -> Non
         )
         assert case.scheduled == 300
     assert not running(folder)
+
+
+OPEN = SCENARIO.replace("{model: closed, concurrency: 2,", "{model: constant, rate: 100/s,")
+
+
+def test_an_open_load_is_offered_at_its_rate_to_one_process_after_another(folder: Path) -> None:
+    (folder / "sign-up.yaml").write_text(OPEN, encoding="utf-8")
+    done = gate(folder, mock(folder, "5ms"), mock(folder, "30ms"), "--json", "--processes", "10")
+    assert done.returncode in (ExitCode.THRESHOLD_FAILED, ExitCode.INVALID), done.stdout + done.stderr
+    for case in json.loads(done.stdout)["cases"]:
+        assert case["counts"]["accepted"] == 300
+        assert case["throughput"]["offered_per_s"] == pytest.approx(100, rel=0.02), "pauses are no part of it"
+
+
+def test_killed_among_its_processes_each_message_is_of_the_one_that_had_it(folder: Path) -> None:
+    same = mock(folder, "20ms")
+    pipe = subprocess.PIPE
+    arguments = command("gate", "sign-up.yaml", "--base", same, "--head", same)
+    process = subprocess.Popen(arguments, cwd=folder, env=ENVIRONMENT, stdout=pipe, stderr=pipe, text=True)
+    log = folder / "results" / "latest" / "server-001.log"
+    wait_until(lambda: log.exists() and log.read_text().count("\n") >= 3, "the third process")
+    process.kill()
+    process.communicate(timeout=30)
+    stored = open_run(latest(folder))
+    assert [case.begins for case in stored.manifest.cases] == [tuple(range(0, 12 * 29, 29))] * 2
+    warm = {row["seq"] % 29 for row in stored.table().to_pylist() if row["warmup"]}
+    assert warm == {0, 1, 2, 3}, "known of those, too, that were lost"
+    assert sendbench("report", str(latest(folder)), "--format", "md", folder=folder).returncode == 3

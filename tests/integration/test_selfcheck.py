@@ -77,7 +77,7 @@ async def test_a_sleeper_that_is_held_up_reports_how_long(monkeypatch: pytest.Mo
         await anyio.sleep(0.3)
         os.kill(hiccups._process.pid, signal.SIGCONT)
         await anyio.sleep(0.05)
-        seen = await hiccups.between(begun, monotonic_ns())
+        seen = await hiccups.between([(begun, monotonic_ns())])
     assert seen.max_ns is not None
     assert seen.max_ns > 250 * MS
     assert seen.p999_ns == seen.max_ns
@@ -88,7 +88,7 @@ async def test_a_sleeper_that_is_held_up_reports_how_long(monkeypatch: pytest.Mo
 async def test_without_a_sleeper_nothing_is_known_and_nothing_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nonexistent/python")
     async with watching() as hiccups:
-        assert await hiccups.between(0, monotonic_ns()) == Seen(None, None)
+        assert await hiccups.between([(0, monotonic_ns())]) == Seen(None, None)
 
 
 @pytest.mark.anyio
@@ -97,4 +97,4 @@ async def test_a_sleeper_that_died_is_no_error() -> None:
         assert hiccups._process is not None
         hiccups._process.kill()
         await hiccups._process.wait()
-        assert await hiccups.between(0, monotonic_ns()) == Seen(None, None)
+        assert await hiccups.between([(0, monotonic_ns())]) == Seen(None, None)
