@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -285,3 +286,5 @@ def test_killed_among_its_processes_each_message_is_of_the_one_that_had_it(folde
     warm = {row["seq"] % 29 for row in stored.table().to_pylist() if row["warmup"]}
     assert warm == {0, 1, 2, 3}, "known of those, too, that were lost"
     assert sendbench("report", str(latest(folder)), "--format", "md", folder=folder).returncode == 3
+    for server in running(folder):  # what nobody is left to end
+        os.kill(server, signal.SIGKILL)
