@@ -71,8 +71,8 @@ def render(state: Mapping[str, Found], parts: Iterable[str]) -> tuple[str, bool]
         "# The gate",
         "",
         f"{machine}. Written by `make calibrate-gate`. Every rule sees the same data: of two variants",
-        "interleaved message by message at random. Shares are how often the second is called slower. Real runs",
-        f"are sent to the mock, which takes {MEDIAN_MS:g} ms at the median, at {RATE_PER_S} messages a second each.",
+        "interleaved message by message at random. Shares are how often the second is called slower.",
+        f"Real runs go to the mock, which takes {MEDIAN_MS:g} ms at the median, at {RATE_PER_S}/s for each variant.",
         "",
         "## False alarms: two variants that are alike",
     ]
