@@ -72,7 +72,7 @@ def render(state: Mapping[str, Found], parts: Iterable[str]) -> tuple[str, bool]
         "",
         f"{machine}. Written by `make calibrate-gate`. Every rule sees the same data: of two variants",
         "interleaved message by message at random. Shares are how often the second is called slower.",
-        f"Real runs go to the mock, which takes {MEDIAN_MS:g} ms at the median, at {RATE_PER_S}/s for each variant.",
+        f"Real runs go to the mock: {MEDIAN_MS:g} ms at the median, {RATE_PER_S} messages a second each.",
         "",
         "## False alarms: two variants that are alike",
     ]
