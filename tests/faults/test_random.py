@@ -10,7 +10,7 @@ import pytest
 
 from tests.runs import run_text
 
-MESSAGES = int(os.environ.get("SENDBENCH_FAULTY_MESSAGES", "8000"))
+MESSAGES = int(os.environ.get("SENDBENCH_FAULTY_MESSAGES", "4000"))
 """Of each transport; the long tier asks for a million."""
 SCENARIO = """\
 version: 1

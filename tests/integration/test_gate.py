@@ -46,8 +46,11 @@ def gate(folder: Path, base: str, head: str, *options: str) -> subprocess.Comple
     return sendbench("gate", "sign-up.yaml", "--base", base, "--head", head, *options, folder=folder)
 
 
+ONE = ("--processes", "1")
+
+
 def test_the_second_server_is_slower(folder: Path) -> None:
-    done = gate(folder, mock(folder, "20ms"), mock(folder, "26ms"))
+    done = gate(folder, mock(folder, "20ms"), mock(folder, "26ms"), *ONE)
     assert done.returncode == ExitCode.THRESHOLD_FAILED, done.stdout + done.stderr
     assert done.stdout.startswith("REGRESSION: smtp/pooled/server=head against smtp/pooled/server=base: p50 ")
     assert not running(folder)
@@ -59,7 +62,7 @@ def test_the_second_server_is_slower(folder: Path) -> None:
 
 def test_a_server_against_itself_is_no_regression(folder: Path) -> None:
     same = mock(folder, "20ms")
-    done = gate(folder, same, same, "--limit", "p50=20%,p95=300%", "--json")
+    done = gate(folder, same, same, "--limit", "p50=20%,p95=300%", "--json", *ONE)
     assert done.returncode in (ExitCode.PASS, ExitCode.INCONCLUSIVE), done.stdout + done.stderr
     (found,) = json.loads(done.stdout)["comparisons"]
     assert found["limits"]["limit"] == {"p50": 0.2, "p95": 3.0, "p99": 0.5}
@@ -108,7 +111,7 @@ def test_a_web_application_by_its_own_endpoint(folder: Path) -> None:
         encoding="utf-8",
     )
     app = f"{sys.executable} {folder / 'app.py'} {{port}}"
-    done = gate(folder, f"{app} 0.01", f"{app} 0.02")
+    done = gate(folder, f"{app} 0.01", f"{app} 0.02", *ONE)
     assert done.returncode == ExitCode.THRESHOLD_FAILED, done.stdout + done.stderr
     assert done.stdout.startswith("REGRESSION: api/pooled/server=head against api/pooled/server=base")
     assert not running(folder)

@@ -18,7 +18,7 @@ from bench.providers import PROVIDERS
 from tests.mock.running import running_mock
 
 pytestmark = pytest.mark.alone
-CALLS, STRETCHES = 1000, 12
+CALLS, STRETCHES = 1000, 40
 CALLS_PER_S = 3000
 PARTS = Parts("a@x.example", ("b@y.example",), "s", "hello\r\n" * 100, None, (), (), "run-7", b"")
 
