@@ -53,7 +53,7 @@ LIBRARIES = ["-c", "import asyncio, click, pydantic.dataclasses, ruamel.yaml"]
     ("arguments", "times"), [(["--help"], 0.6), (["validate", SMOKE], 2.6)], ids=["help", "validate"]
 )
 def test_small_commands_take_little_cpu(arguments: list[str], times: float) -> None:
-    """In multiples of the import of their libraries just before: a shared machine is now quicker, now slower."""
+    """In multiples of what their libraries take just before: a shared machine is now quicker, now slower."""
     command = ["-m", "bench", *arguments]
     cpu_s(command)  # compiles
     assert statistics.median(1 / cpu_s(LIBRARIES) * cpu_s(command) for _ in range(7)) < times
