@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import NamedTuple
@@ -243,6 +243,11 @@ class Fault:
     """reply: whether the message is taken all the same; None: as the answer's code says."""
 
 
+def warms_up(seq: int, begins: Sequence[int], warmup: int) -> bool:
+    """Whether a message is one of the first `warmup` of a part; `begins` has the first of each."""
+    return any(begin <= seq < begin + warmup for begin in begins)
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """How messages are released. Which fields count depends on the model; see `pacing`."""
@@ -289,7 +294,7 @@ class Load:
 
     def warms_up(self, seq: int) -> bool:
         """Whether a message belongs to the warm-up of its part."""
-        return seq < self.begin(self.part_of(seq)) + self.warmup
+        return warms_up(seq, self.begins, self.warmup)
 
     @property
     def twice(self) -> Load:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bench.analysis.comparisons import measure_of, observed, parts_of
+from bench.analysis.comparisons import measure_of, observed, processes_of
 from bench.analysis.gate import alpha_of
 from bench.analysis.paired import LEAST, Ints
 from bench.analysis.planning import GatePlan, Planned, against_itself, plan, spread_of
@@ -27,8 +27,8 @@ class _Earlier:
     id: str
     cases: Mapping[str, CaseRun]
     times: Mapping[str, Floats]
-    parts: Mapping[str, Ints]
-    """The process of each time; nothing where each variant was one."""
+    processes: Mapping[str, Ints]
+    """See `processes_of`."""
 
 
 def plan_gates(scenario: Scenario, folder: Path, effect: float, power: float) -> tuple[GatePlan, ...]:
@@ -57,10 +57,8 @@ def _read(folder: Path, wanted: set[str]) -> _Earlier:
             raise InvalidRunError(f"{folder}: {case.id} says nothing: {'; '.join(case.generator.reasons)}")
     rows = {name: frame[frame["case"].eq(name)] for name in cases}
     times = {name: observed(rows[name], measure_of(case)) for name, case in cases.items()}
-    gate = stored.manifest.gate
-    several = gate is not None and gate.processes > 1
-    parts = {name: parts_of(rows[name], case) for name, case in cases.items()} if several else {}
-    return _Earlier(stored.manifest.id, cases, times, parts)
+    processes = processes_of(rows, cases.values(), stored.manifest.gate)
+    return _Earlier(stored.manifest.id, cases, times, processes)
 
 
 def _plan(cases: Sequence[Case], earlier: _Earlier, gate: Gate, effect: float, power: float) -> GatePlan:
@@ -68,8 +66,8 @@ def _plan(cases: Sequence[Case], earlier: _Earlier, gate: Gate, effect: float, p
         raise UsageError(
             f"a gate judges the second of two variants; the comparison {cases[0].comparison} has {len(cases)}"
         )
-    name, sides, parts = _sides([case.id for case in cases], earlier)
-    spread = spread_of(*sides, parts)
+    name, sides, processes = _sides([case.id for case in cases], earlier)
+    spread = spread_of(*sides, processes)
     if spread is None:
         raise UsageError(
             f"{earlier.id} has {min(map(len, sides))} messages a side of {name}, and it takes "
@@ -86,8 +84,9 @@ def _sides(
     """Two variants only where they ran interleaved, with their processes; else the first against itself."""
     first = earlier.cases[ids[0]]
     if len(ids) == 2 and first.comparison and first.comparison == earlier.cases[ids[1]].comparison:
-        parts = (earlier.parts[ids[0]], earlier.parts[ids[1]]) if earlier.parts else None
-        return f"{ids[1]} against {ids[0]}", (earlier.times[ids[0]], earlier.times[ids[1]]), parts
+        of = earlier.processes
+        processes = (of[ids[0]], of[ids[1]]) if of else None
+        return f"{ids[1]} against {ids[0]}", (earlier.times[ids[0]], earlier.times[ids[1]]), processes
     return f"{ids[0]} against itself", against_itself(earlier.times[ids[0]]), None
 
 

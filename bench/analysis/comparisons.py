@@ -8,7 +8,7 @@ cannot be told apart is shown by letters (Piepho, J. Comput. Graph. Stat. 13 (20
 from __future__ import annotations
 
 import string
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -60,9 +60,7 @@ def _compare(
     measure = measure_of(*cases)
     rows = {case.id: frame[frame["case"].eq(case.id)] for case in cases}
     times = {case.id: observed(rows[case.id], measure) for case in cases}
-    several = gate is not None and gate.processes > 1  # else the parts are stages
-    parts = {case.id: parts_of(rows[case.id], case) for case in cases} if several else None
-    return compare_times(name, measure, times, gate, looks, parts)
+    return compare_times(name, measure, times, gate, looks, processes_of(rows, cases, gate))
 
 
 def compare_times(
@@ -71,12 +69,12 @@ def compare_times(
     times: Mapping[str, Floats],
     gate: Gate | None,
     looks: int = 1,
-    parts: Mapping[str, Ints] | None = None,
+    processes: Mapping[str, Ints] | None = None,
 ) -> ComparisonSummary:
     """Variants by their times in the order of their slots, infinite where a message was lost; with a gate,
-    which has judged `looks` times by now, there are two, and a verdict on the second. `parts` has the part of
-    the load that each time belongs to, where there are several."""
-    strata = stratify_each(times, parts)
+    which has judged `looks` times by now, there are two, and a verdict on the second. `processes`: see
+    `processes_of`."""
+    strata = stratify_each(times, processes)
     note = _unmatched(times) if len(times) > 1 else "only one of its cases has ended"
     if not note and not strata:
         note = f"{min(map(len, times.values()))} messages a variant are too few to compare"
@@ -84,8 +82,13 @@ def compare_times(
         told = ComparisonSummary(name, measure, (), (), note)
         if gate is None:
             return told
-        judged = replace(told, verdict=Verdict.INCONCLUSIVE, looks=looks, stages=gate.stages)
-        return replace(judged, processes=gate.processes * looks)
+        return replace(
+            told,
+            verdict=Verdict.INCONCLUSIVE,
+            looks=looks,
+            stages=gate.stages,
+            processes=gate.processes * looks,
+        )
     if gate is None:
         pairs = _each_with_each(strata)
         return ComparisonSummary(name, measure, pairs, _places(strata, pairs))
@@ -136,8 +139,17 @@ def observed(rows: pd.DataFrame, measure: str) -> Floats:
     return np.where(np.isnan(times), np.inf, times)
 
 
-def parts_of(rows: pd.DataFrame, run: CaseRun) -> Ints:
-    """The part of the load, from 0, that each of a case's `observed` times belongs to."""
+def processes_of(
+    rows: Mapping[str, pd.DataFrame], cases: Iterable[CaseRun], gate: Gate | None
+) -> Mapping[str, Ints]:
+    """The process, from 0, that each of the `observed` times of these cases is of; nothing where each variant
+    was one, and the parts of its load, if there are several, are the stages of the gate."""
+    if gate is None or gate.processes == 1:
+        return {}
+    return {case.id: _parts(rows[case.id], case) for case in cases}
+
+
+def _parts(rows: pd.DataFrame, run: CaseRun) -> Ints:
     rows, begins = _observations(rows)
     return np.searchsorted(run.begins, numbers(rows, "seq")[begins], side="right") - 1
 

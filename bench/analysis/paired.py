@@ -108,7 +108,7 @@ def stratify_each(
     `parts` is what each time of a variant belongs to, from 0 on and ascending: no stratum has times of two
     parts, and a part is flipped as a whole. Empty where there are too few for any judgement.
     """
-    pieces = {name: [whole] if parts is None else _split(whole, parts[name]) for name, whole in times.items()}
+    pieces = {name: _split(whole, parts[name]) if parts else [whole] for name, whole in times.items()}
     counts = [min(map(len, each)) // STRATUM for each in zip(*pieces.values(), strict=False)]
     strata = sum(counts)
     if strata * STRATUM < min(LEAST.values()):
@@ -122,7 +122,7 @@ def stratify_each(
     whole = [each for each in medians.values() if np.isfinite(each).all()]
     levels = _levels(whole if len(whole) > 1 else list(medians.values()))
     units = np.arange(strata) * min(strata, UNITS) // strata
-    if parts is not None:
+    if parts:
         units = np.repeat(np.arange(len(counts)), counts)
     return {(a, b): Strata(rows[a], rows[b], levels, units) for a, b in combinations(rows, 2)}
 

@@ -16,6 +16,7 @@ LEAST_PROCESSES, MOST_PROCESSES = 10, 100
 LEAST_EACH = 25
 """Messages of a process: the strata of a comparison (`analysis.paired`) have as many, and none has two's."""
 LEFT_OVER = 0.1
+"""Of the messages, at most, where nothing is said."""
 _ENDING = ("ramp", "steps")
 """Loads whose rate is over at their end."""
 
@@ -42,10 +43,11 @@ def why_not_divided(
     gate: Gate, cases: Sequence[Case], thresholds: Sequence[Threshold]
 ) -> Iterator[tuple[str, str]]:
     """What of a gate these cases do not allow: its key, and why. They are `divided` already."""
-    if gate.stages > 1 and (text := _why_not_parted(cases, thresholds, "a second stage")):
-        yield "stages", text
-    elif any((case.load.twice.count or 0) > known.MAX_MESSAGES for case in cases) and gate.stages > 1:
-        yield "stages", f"with its second stage a case makes more than {known.MAX_MESSAGES} messages"
+    if gate.stages > 1:
+        if text := _why_not_parted(cases, thresholds, "a second stage"):
+            yield "stages", text
+        elif any((case.load.twice.count or 0) > known.MAX_MESSAGES for case in cases):
+            yield "stages", f"with its second stage a case makes more than {known.MAX_MESSAGES} messages"
     if gate.processes > 1 and (text := _why_not_several(gate.processes, cases, thresholds)):
         yield "processes", text
 

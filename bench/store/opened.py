@@ -44,10 +44,6 @@ class OpenCase:
             begins=case.load.begins,
         )
 
-    def warms_up(self, seq: int) -> bool:
-        """Whether a message is one of a warm-up."""
-        return any(begin <= seq < begin + self.warmup for begin in self.begins)
-
 
 @dataclass(frozen=True, slots=True)
 class Reservation:

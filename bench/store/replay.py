@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bench.errors import ResultFormatError
-from bench.model import CaseRun, Outcome, Sample
+from bench.model import CaseRun, Outcome, Sample, warms_up
 from bench.store import rows
 from bench.store.codec import decode, load
 from bench.store.frames import Frame, FrameReader, Kind
@@ -239,7 +239,7 @@ def _unknown(case: OpenCase, seq: int, key: str) -> Sample:
         seq=seq,
         attempt=1,
         worker=NOT_KNOWN,
-        warmup=case.warms_up(seq),
+        warmup=warms_up(seq, case.begins, case.warmup),
         cold=False,
         due_ns=None,
         ready_ns=None,

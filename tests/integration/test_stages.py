@@ -74,6 +74,7 @@ def test_the_second_stage_is_not_needed(tmp_path: Path) -> None:
     assert any("the first of at most two looks" in each for each in done.answer.sentences)
 
 
+@pytest.mark.alone  # a first stage that is late on a busy machine is invalid, and then there is no second
 @pytest.mark.parametrize("model", ["constant", "poisson"])
 def test_an_open_schedule_goes_on_and_there_is_no_third_stage(tmp_path: Path, model: str) -> None:
     done = run_text(PAIR + SLOW + OPEN % model, tmp_path)
